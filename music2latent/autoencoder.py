@@ -1,0 +1,86 @@
+"""The autoencoder: three networks, the spectrogram and the consistency function put together. One window at a time;
+windows over long signals are the codec's business."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from . import consistency, spectrogram
+from .config import ModelConfig
+from .nn.denoiser import Denoiser
+from .nn.encoder import Encoder
+from .nn.upsampler import Upsampler
+
+
+class Autoencoder(nn.Module):
+    """Its state dict has the published keys in the published order: `encoder.*`, `decoder.*` (the upsampler), and the
+    denoiser's layers at the top level.
+
+    Latents here are the tanh output in (-1, 1); the codec scales them to unit variance.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Upsampler(config)
+        denoiser = Denoiser(config)
+        for name, module in denoiser.named_children():
+            self.add_module(name, module)
+        # The same layers under one name for calling them, hidden from registration: each has one key only.
+        self.__dict__["denoiser"] = denoiser
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate in Hz that the model was trained at."""
+        return self.config.sample_rate
+
+    @property
+    def latent_dim(self) -> int:
+        """Channels of the latents."""
+        return self.config.latent_dim
+
+    @property
+    def frame_size(self) -> int:
+        """Samples per latent."""
+        return self.config.frame_size
+
+    @property
+    def frame_rate(self) -> float:
+        """Latents per second."""
+        return self.config.sample_rate / self.config.frame_size
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.encoder.gain.scale.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the networks compute in."""
+        return self.encoder.gain.scale.dtype
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """audio frames `[B, T, n_fft]` (`spectrogram.frame`) -> latents `[B, D, T / frames_per_latent]` in (-1, 1)."""
+        return self.encoder(spectrogram.analyse(frames).to(self.dtype)).to(frames.dtype)
+
+    def encode_features(self, frames: Tensor) -> Tensor:
+        """audio frames `[B, T, n_fft]` -> the encoder's features `[B, feature_dim, T / frames_per_latent]`."""
+        return self.encoder.features(spectrogram.analyse(frames).to(self.dtype)).to(frames.dtype)
+
+    def denoise(self, x: Tensor, sigma: Tensor, pyramid: list[Tensor]) -> Tensor:
+        """The consistency function D(x, sigma | pyramid), see `consistency.denoise`."""
+        return consistency.denoise(self.denoiser, x, sigma, pyramid, self.config)
+
+    def decode(self, latents: Tensor, draw: Callable[[int], Tensor], num_steps: int = 1) -> Tensor:
+        """latents `[B, D, L]` in (-1, 1) -> spectrogram `[B, 2, F, T]`; `draw` as in `consistency.sample`."""
+        pyramid = self.decoder(latents.to(self.dtype))
+        return consistency.sample(self.denoiser, pyramid, draw, self.config, num_steps)

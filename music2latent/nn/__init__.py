@@ -1,0 +1,1 @@
+"""The three networks and the layers they are made of."""

@@ -1,0 +1,59 @@
+"""The encoder: spectrogram -> latents (paper, section 3)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import ModelConfig
+from .layers import Down, ResBlock, group_norm
+
+
+class FrequencyGain(nn.Module):
+    """A learned gain per frequency bin."""
+
+    def __init__(self, bins: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, 1, bins, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+class Encoder(nn.Module):
+    """Spectrogram `[B, 2, F, T]` -> latents `[B, D, T / frames_per_latent]` in (-1, 1), not yet scaled."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        widths, bottleneck = config.channels, config.bottleneck_base_channels
+        self.gain = FrequencyGain(config.bins)
+        self.conv_inp = nn.Conv2d(2, widths[0], 3, padding=1)
+        self.prenorm_1d_to_2d = group_norm(widths[-1])
+        self.bottleneck_layers = nn.Sequential(
+            nn.Conv1d(config.feature_dim, bottleneck, 1),
+            *(ResBlock(bottleneck, bottleneck, dims=1) for _ in range(config.num_bottleneck_layers)),
+        )
+        self.norm_out = group_norm(bottleneck)
+        self.conv_out = nn.Conv1d(bottleneck, config.latent_dim, 1)
+
+        layers: list[nn.Module] = []
+        width = widths[0]
+        for level, channels in enumerate(widths):
+            heads = config.heads if config.attention_list_encoder[level] else 0
+            for _ in range(config.layers_list_encoder[level]):
+                layers.append(ResBlock(width, channels, heads=heads))
+                width = channels
+            if level < len(widths) - 1:
+                layers.append(Down(width, width, freq_only=config.freq_downsample_list[level], norm=True))
+        self.down_layers = nn.Sequential(*layers)
+
+    def features(self, spectrogram: Tensor) -> Tensor:
+        """The flattened deepest map, `[B, feature_dim, L]`, with index channel * bins + bin."""
+        x = self.gain(self.conv_inp(spectrogram))  # [B, base, F, T]
+        x = self.prenorm_1d_to_2d(self.down_layers(x))  # [B, C, bottom_bins, L]
+        return x.flatten(1, 2)
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        x = self.bottleneck_layers(self.features(spectrogram))  # [B, bottleneck, L]
+        return torch.tanh(self.conv_out(F.silu(self.norm_out(x))))
