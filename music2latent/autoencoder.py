@@ -4,6 +4,7 @@ windows over long signals are the codec's business."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -84,3 +85,10 @@ class Autoencoder(nn.Module):
         """latents `[B, D, L]` in (-1, 1) -> spectrogram `[B, 2, F, T]`; `draw` as in `consistency.sample`."""
         pyramid = self.decoder(latents.to(self.dtype))
         return consistency.sample(self.denoiser, pyramid, draw, self.config, num_steps)
+
+
+@cache
+def parameter_shapes(config: ModelConfig) -> dict[str, torch.Size]:
+    """Names and shapes of a model's weights, in the published order, which averaged weights rely on."""
+    with torch.device("meta"):
+        return {name: parameter.shape for name, parameter in Autoencoder(config).named_parameters()}

@@ -1,0 +1,5 @@
+"""python -m music2latent"""
+
+from .cli import main
+
+main()

@@ -1,0 +1,249 @@
+"""Audio files, and nothing else knows them: block-wise reading and writing, resampling, arrays at the door.
+
+Everything passes as blocks `[C, n]` of float32 in [-1, 1], so that length costs no memory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+
+from .errors import InputError
+from .files import replacing
+
+BLOCK_SAMPLES = 1 << 17
+"""Samples that are read or written at a time."""
+
+FORMATS = {
+    ".wav": ("WAV", "PCM_16"),
+    ".flac": ("FLAC", "PCM_16"),
+    ".ogg": ("OGG", "VORBIS"),
+    ".oga": ("OGG", "VORBIS"),
+    ".opus": ("OGG", "OPUS"),
+    ".mp3": ("MP3", "MPEG_LAYER_III"),
+    ".aiff": ("AIFF", "PCM_16"),
+    ".aif": ("AIFF", "PCM_16"),
+    ".au": ("AU", "PCM_16"),
+    ".caf": ("CAF", "PCM_16"),
+    ".w64": ("W64", "PCM_16"),
+    ".rf64": ("RF64", "PCM_16"),
+}
+"""What is written for a suffix; these suffixes are also what a folder is searched for."""
+
+_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+_MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_WAV_LIMIT = 4_000_000_000  # bytes; a .wav file counts them in 32 bits
+
+
+@dataclass(frozen=True)
+class AudioSource:
+    """Audio to be read, from a file or an array: its facts, and how to get at its samples."""
+
+    sample_rate: int
+    channels: int
+    num_samples: int
+    format: str
+    blocks: Callable[[], Iterator[np.ndarray]] = field(repr=False)
+    """Gives the samples in order, `[C, n]` float32 at a time; raises InputError where they cannot be used."""
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.num_samples / self.sample_rate
+
+
+def open_source(audio: Any, sample_rate: int | None) -> AudioSource:
+    """A path, or an array or tensor `[n]` or `[C, n]` with its sample rate, as a source.
+
+    Raises:
+        InputError: an unusable file or array, a rate missing for an array or given for a file.
+    """
+    if isinstance(audio, (str, os.PathLike)):
+        if sample_rate is not None:
+            raise InputError(f"sample_rate = {sample_rate} beside a path; a file knows its own rate, leave it out")
+        return open_audio(audio)
+    if sample_rate is None or sample_rate < 1:
+        raise InputError(f"sample_rate = {sample_rate} for an array; pass the rate of its samples in Hz")
+    samples = np.atleast_2d(as_float(audio).detach().cpu().numpy())
+    if samples.ndim > 2:
+        raise InputError(f"audio of shape {list(samples.shape)}; expected [n] or [C, n], one piece of audio at a time")
+
+    def blocks() -> Iterator[np.ndarray]:
+        for start in range(0, samples.shape[1], BLOCK_SAMPLES):
+            yield samples[:, start : start + BLOCK_SAMPLES]
+
+    return AudioSource(sample_rate, *samples.shape, "array", blocks)
+
+
+def open_audio(path: str | os.PathLike[str]) -> AudioSource:
+    """Look into an audio file without reading its samples.
+
+    Raises:
+        InputError: missing, a folder, empty, not audio, truncated, or without samples.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, expected an audio file")
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: an empty file (0 bytes), expected audio")
+    try:
+        with soundfile.SoundFile(path) as file:
+            format, log = f"{file.format} {file.subtype}", file.extra_info
+            facts = (file.samplerate, file.channels, file.frames)
+    except soundfile.LibsndfileError as error:
+        accepted = ", ".join(suffix[1:] for suffix in FORMATS)
+        raise InputError(f"{path}: not audio that can be read ({error.error_string} Accepted: {accepted})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if _is_truncated(path, format, log):
+        raise InputError(f"{path}: truncated, the file ends before its audio does; get a complete copy of it")
+    if facts[2] == 0:
+        raise InputError(f"{path}: audio without samples; at least one is needed")
+    return AudioSource(*facts, format, lambda: _file_blocks(path, facts[2], format))
+
+
+def _file_blocks(path: Path, num_samples: int, format: str) -> Iterator[np.ndarray]:
+    done = 0
+    try:
+        with soundfile.SoundFile(path) as file:
+            while len(block := file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
+                yield check_finite(block.T, f"{path}", done)
+                done += len(block)
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{path}: damaged after sample {done} of {num_samples} ({error})") from error
+    # Without a length in its header an MP3's length is estimated, to about two frames of 1152 samples.
+    if num_samples - done > (2304 if format.startswith("MP3") else 0):
+        raise InputError(
+            f"{path}: truncated, {done} of {num_samples} samples could be read; "
+            "if it plays to its end, repair its header with ffmpeg -i IN -c copy OUT"
+        )
+
+
+def read_whole(source: AudioSource, sample_rate: int) -> np.ndarray:
+    """All samples at a rate, `[C, n]`."""
+    blocks = resample(source.blocks(), source.channels, source.sample_rate, sample_rate)
+    return np.concatenate(list(blocks), axis=-1)
+
+
+def _is_truncated(path: Path, format: str, log: str) -> bool:
+    """Whether a file is shorter than it says, where libsndfile reads what is there without a word."""
+    if format.startswith("OGG"):
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - (1 << 17)))  # a page has 65 kB at most
+            tail = file.read()
+        page = tail[tail.rfind(b"OggS") :]
+        segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
+        is_last = len(page) > 5 and bool(page[5] & 4)
+        return not is_last or len(page) < 27 + page[26] + sum(segments)
+    # WAV and AIFF: "data : 529200 (should be 264578)". Writers to a pipe leave a huge number there, which is fine.
+    for size, actual in re.findall(r"(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", log):
+        if int(actual) < int(size) < 0x7FFF0000:
+            return True
+    return False
+
+
+def check_writable(path: Path, sample_rate: int, channels: int) -> None:
+    """Refuse, before any work is done, a suffix, rate or channel count that cannot be written.
+
+    Raises:
+        InputError: with the suffixes or rates that can be.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise InputError(f"{path}: cannot write {suffix or 'a file without suffix'}; accepted: {' '.join(FORMATS)}")
+    rates = {".opus": _OPUS_RATES, ".mp3": _MP3_RATES}.get(suffix)
+    if rates and sample_rate not in rates:
+        raise InputError(
+            f"{path}: {suffix} cannot hold {sample_rate} Hz (accepted: {', '.join(map(str, rates))}); use .flac or .wav"
+        )
+    format, subtype = FORMATS[suffix]
+    if not soundfile.check_format(format, subtype) or (suffix == ".mp3" and channels > 2):
+        raise InputError(f"{path}: {suffix} cannot hold {channels} channels here; use .flac (up to 8) or .wav")
+
+
+def write_audio(
+    path: str | os.PathLike[str], blocks: Iterable[np.ndarray], sample_rate: int, channels: int, num_samples: int
+) -> None:
+    """Write blocks `[C, n]` in the format of the suffix, to a temporary name first.
+
+    Raises:
+        InputError: a format that cannot hold it, an unwritable folder, a full disk. Nothing is left then.
+    """
+    path = Path(path)
+    check_writable(path, sample_rate, channels)
+    format, subtype = FORMATS[path.suffix.lower()]
+    if format == "WAV" and 2 * channels * num_samples > _WAV_LIMIT:
+        format = "RF64"  # a WAV with 64-bit sizes
+    try:
+        with replacing(path) as partial:
+            with soundfile.SoundFile(
+                partial, "w", samplerate=sample_rate, channels=channels, format=format, subtype=subtype
+            ) as file:
+                for block in blocks:
+                    file.write(block.T)
+            if soundfile.info(partial).frames != num_samples:
+                raise OSError("not all samples arrived in the file; is the disk full?")
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{path}: cannot be written ({error.error_string}); nothing was left there") from error
+
+
+def resample(blocks: Iterable[np.ndarray], channels: int, rate_in: int, rate_out: int) -> Iterator[np.ndarray]:
+    """Change the sample rate of a stream of blocks `[C, n]` (soxr, very high quality); equal rates pass through."""
+    if rate_in == rate_out:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality="VHQ")
+    for block in blocks:
+        yield stream.resample_chunk(np.ascontiguousarray(block.T)).T
+    yield stream.resample_chunk(np.zeros((0, channels), np.float32), last=True).T
+
+
+def check_finite(audio: np.ndarray, name: str = "audio", offset: int = 0) -> np.ndarray:
+    """Refuse NaN and infinite samples of `[..., n]`, naming the first one's position.
+
+    Raises:
+        InputError: there is one.
+    """
+    if not np.isfinite(audio).all():
+        bad = int(np.argwhere(~np.isfinite(audio))[:, -1].min())
+        raise InputError(f"{name}: NaN or infinite at sample {offset + bad}; samples must be finite, in [-1, 1]")
+    return audio
+
+
+_INTEGER_SCALES = {"int8": 2**7, "uint8": 2**7, "int16": 2**15, "int32": 2**31}
+
+
+def as_float(audio: Any) -> torch.Tensor:
+    """An array or tensor of samples, any axes with time last, as a float32 tensor on its own device.
+
+    Integers are scaled by their range (uint8 is centred at 128, as in WAV files). Gradients are kept.
+
+    Raises:
+        InputError: no samples, NaN or infinite ones, complex, boolean or 64-bit integers, or time not last.
+    """
+    tensor = audio if isinstance(audio, torch.Tensor) else torch.as_tensor(np.ascontiguousarray(audio))
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if kind in _INTEGER_SCALES:
+        centre = 128 if kind == "uint8" else 0
+        tensor = (tensor.to(torch.float64) - centre).div(_INTEGER_SCALES[kind])
+    elif not tensor.is_floating_point():
+        raise InputError(f"audio of type {kind}: accepted are floats in [-1, 1] and int8, uint8, int16, int32")
+    shape = tuple(tensor.shape)
+    if tensor.ndim == 0 or tensor.numel() == 0:
+        raise InputError(f"audio of shape {list(shape)} has no samples; at least one is needed")
+    if tensor.ndim > 1 and shape[-1] <= 32 < shape[-2]:
+        raise InputError(f"audio of shape {list(shape)} looks like [n, C]; expected is time last, [C, n]: pass audio.T")
+    if not bool(torch.isfinite(tensor).all()):
+        check_finite(tensor.detach().cpu().numpy())
+    return tensor.to(torch.float32)

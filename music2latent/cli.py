@@ -1,0 +1,279 @@
+"""The command line: verbs that parse, call and print. What is slow to import is imported inside them."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .codec import EncoderDecoder
+    from .jobs import Job, Report
+
+app = typer.Typer(
+    name="music2latent",
+    help="Audio -> 64 numbers about eleven times a second -> audio.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+AudioInputs = Annotated[list[Path], typer.Argument(help="Audio files, or folders of them (mirrored).")]
+LatentInputs = Annotated[list[Path], typer.Argument(help="Latent files (.m2l), or folders of them (mirrored).")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="A folder, or a file for one input. Default: beside the input.")
+]
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="mini (bundled), a path, or a repository id on the Hugging Face hub.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps. Default: the fastest there is.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16, or auto: what this hardware is fast in.")]
+Seed = Annotated[int, typer.Option(help="Seed of the decoder's noise; the same seed gives the same audio.")]
+Steps = Annotated[int, typer.Option(min=1, help="Network passes of the decoder.")]
+Format = Annotated[str, typer.Option("--format", "-f", help="Suffix of the audio: wav, flac, ogg, opus, mp3, aiff.")]
+CodingRate = Annotated[int | None, typer.Option(help="Code at 44100 (default) or 48000 Hz.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+
+
+@app.command()
+def encode(
+    inputs: AudioInputs,
+    output: Output = None,
+    model: Model = "mini",
+    device: Device = None,
+    dtype: Dtype = "auto",
+    coding_rate: CodingRate = None,
+    float32: Annotated[bool, typer.Option("--float32", help="Store float32, not float16.")] = False,
+    force: Force = False,
+) -> None:
+    """Audio -> latents (.m2l)."""
+    from . import jobs
+    from .audio import FORMATS
+    from .latents import SUFFIX
+
+    planned = jobs.plan(inputs, output, accepted=FORMATS, suffix=SUFFIX)
+    codec = _load(planned, force, model, device, dtype)
+
+    def work(job: Job, report: Report) -> None:
+        latents = codec.compress(job.source, coding_rate=coding_rate, progress=report)
+        latents.save(job.target, dtype="float32" if float32 else "float16")
+        channels, dim, length = latents.values.shape
+        typer.echo(f"{job.target}: {channels} x {dim} x {length}, {latents.bitrate(32 if float32 else 16):.1f} kbit/s")
+
+    _finish(jobs.run(planned, work, force=force), len(planned))
+
+
+@app.command()
+def decode(
+    inputs: LatentInputs,
+    output: Output = None,
+    model: Model = "mini",
+    device: Device = None,
+    dtype: Dtype = "auto",
+    seed: Seed = 0,
+    steps: Steps = 1,
+    format: Format = "wav",
+    force: Force = False,
+) -> None:
+    """Latents (.m2l) -> audio."""
+    from . import jobs
+    from .audio import check_writable, write_audio
+    from .latents import SUFFIX, Latents
+
+    planned = jobs.plan(inputs, output, accepted=[SUFFIX], suffix=_suffix(format))
+    codec = _load(planned, force, model, device, dtype)
+
+    def work(job: Job, report: Report) -> None:
+        latents = Latents.load(job.source)
+        check_writable(job.target, latents.sample_rate, latents.channels)
+        blocks = codec.decompress_blocks(latents, seed=seed, num_steps=steps, progress=report)
+        write_audio(job.target, blocks, latents.sample_rate, latents.channels, latents.num_samples)
+        typer.echo(f"{job.target}: {latents.duration:.2f} s, {latents.sample_rate} Hz, {latents.channels} channels")
+
+    _finish(jobs.run(planned, work, force=force), len(planned))
+
+
+@app.command()
+def reconstruct(
+    inputs: AudioInputs,
+    output: Output = None,
+    model: Model = "mini",
+    device: Device = None,
+    dtype: Dtype = "auto",
+    seed: Seed = 0,
+    steps: Steps = 1,
+    format: Format = "wav",
+    coding_rate: CodingRate = None,
+    plot: Annotated[bool, typer.Option("--plot", help="Also write a picture (.png) of what went in and out.")] = False,
+    force: Force = False,
+) -> None:
+    """Audio -> latents -> audio, to hear what the codec makes of it."""
+    from . import jobs
+    from .audio import FORMATS, check_writable, open_audio, write_audio
+    from .plot import plot_reconstruction
+
+    planned = jobs.plan(inputs, output, accepted=FORMATS, suffix=_suffix(format), marker=".reconstructed")
+    codec = _load(planned, force, model, device, dtype)
+
+    def work(job: Job, report: Report) -> None:
+        picture = job.target.with_suffix(".png")
+        if plot:
+            jobs.check_free(picture, force)
+        source = open_audio(job.source)
+        check_writable(job.target, source.sample_rate, source.channels)
+        begun = time.perf_counter()
+        latents = codec.compress(job.source, coding_rate=coding_rate, progress=lambda done: report(done / 4))
+        latents = latents.rounded()  # as decoding from a file would hear them
+        encoded = time.perf_counter()
+        blocks = codec.decompress_blocks(
+            latents, seed=seed, num_steps=steps, progress=lambda done: report(1 / 4 + done * 3 / 4)
+        )
+        write_audio(job.target, blocks, latents.sample_rate, latents.channels, latents.num_samples)
+        decoded = time.perf_counter()
+        typer.echo(f"audio    {job.target}")
+        if plot:
+            plot_reconstruction(job.source, job.target, latents, picture)
+            typer.echo(f"picture  {picture}")
+        seconds = latents.duration
+        typer.echo(f"length   {seconds:.2f} s, {latents.sample_rate} Hz, {latents.channels} channels, as it came")
+        typer.echo(f"bitrate  {latents.bitrate():.1f} kbit/s (float16 latents)")
+        typer.echo(
+            f"speed    encoded at {seconds / (encoded - begun):.1f}, "
+            f"decoded at {seconds / (decoded - encoded):.1f} times real time"
+        )
+
+    _finish(jobs.run(planned, work, force=force), len(planned))
+
+
+@app.command()
+def info(
+    inputs: Annotated[list[str], typer.Argument(help="Audio or .m2l files, checkpoints, or names of models.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per input.")] = False,
+) -> None:
+    """What a file or a model is."""
+    failures = []
+    for name in inputs:
+        try:
+            facts = _facts(name)
+        except InputError as error:
+            failures.append(error)
+            continue
+        if as_json:
+            typer.echo(json.dumps(facts))
+        else:
+            typer.echo("\n".join(f"{key:<14} {value}" for key, value in facts.items()) + "\n")
+    _finish(failures, len(inputs))
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="A published .pt file, or any model name or path.")],
+    target: Annotated[Path, typer.Argument(help="A .safetensors file to write.")],
+    half: Annotated[bool, typer.Option("--half", help="Round the weights to float16.")] = False,
+    model_id: Annotated[str | None, typer.Option(help="Name of the model. Default: the file's.")] = None,
+    provenance: Annotated[str | None, typer.Option(help="Who trained it on what.")] = None,
+    license: Annotated[str | None, typer.Option(help="Licence of the weights.")] = None,
+    window: Annotated[
+        tuple[int, int] | None, typer.Option(help="Window and overlap in latents that the model works best in.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """A published .pt checkpoint -> one safetensors file with its configuration inside."""
+    from . import jobs
+    from .checkpoint import load_checkpoint, write_safetensors
+
+    if target.suffix != ".safetensors":
+        raise InputError(f"{target}: models are written to files ending in .safetensors")
+    jobs.check_free(target, force)
+    changes = {"model_id": model_id, "provenance": provenance, "license": license, "window": window}
+    checkpoint = replace(load_checkpoint(source), **{k: v for k, v in changes.items() if v is not None})
+    write_safetensors(target, checkpoint, half=half)
+    typer.echo(f"{target}: {checkpoint.model_id}, {target.stat().st_size / 1e6:.1f} MB")
+
+
+def _facts(name: str) -> dict[str, Any]:
+    from .audio import FORMATS, open_audio
+    from .latents import SUFFIX, Latents
+
+    suffix = Path(name).suffix.lower()
+    if suffix in FORMATS:
+        source = open_audio(name)
+        return {
+            "audio": name,
+            "format": source.format,
+            "sample_rate": source.sample_rate,
+            "channels": source.channels,
+            "num_samples": source.num_samples,
+            "seconds": round(source.duration, 3),
+        }
+    if suffix == SUFFIX:
+        latents = Latents.load(name)
+        return {
+            "latents": name,
+            "shape": list(latents.values.shape),
+            "sample_rate": latents.sample_rate,
+            "num_samples": latents.num_samples,
+            "seconds": round(latents.duration, 3),
+            "coding_rate": latents.coding_rate,
+            "kbit_per_second": round(latents.bitrate(), 2),
+            "model_id": latents.model_id,
+            "fingerprint": latents.fingerprint,
+        }
+    from .checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(name)
+    model = checkpoint.build()
+    return {
+        "model": name,
+        "model_id": checkpoint.model_id,
+        "num_parameters": model.num_parameters,
+        "latent_dim": model.latent_dim,
+        "frame_size": model.frame_size,
+        "frame_rate": round(model.frame_rate, 3),
+        "sample_rate": model.sample_rate,
+        "latent_scale": checkpoint.latent_scale,
+        "fingerprint": checkpoint.fingerprint(),
+        "license": checkpoint.license,
+        "provenance": checkpoint.provenance,
+        "config": json.dumps(checkpoint.config.to_dict()),
+    }
+
+
+def _suffix(format: str) -> str:
+    return f".{format.lower().lstrip('.')}"
+
+
+def _load(planned: list[Job], force: bool, model: str, device: str | None, dtype: str) -> EncoderDecoder:
+    """The codec, unless there is nothing to do for it."""
+    from . import jobs
+    from .codec import EncoderDecoder
+
+    if len(planned) == 1:
+        jobs.check_free(planned[0].target, force)
+    return EncoderDecoder(model=model, device=device, dtype=dtype)
+
+
+def _finish(failures: list[InputError], total: int) -> None:
+    """Say what went wrong, all at the end, and exit with 1 if anything did."""
+    for failure in failures:
+        typer.echo(f"error: {failure}", err=True)
+    if failures and total > 1:
+        typer.echo(f"{len(failures)} of {total} failed; the rest is done", err=True)
+    if failures:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point: refused input is one line and exit code 1, wrong usage exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(1) from None

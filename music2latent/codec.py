@@ -1,0 +1,515 @@
+"""EncoderDecoder: what users hold. Two contracts on one model:
+
+- `encode` / `decode`, the published package's, call for call: arrays in, latents out, at its lengths and windows;
+- `compress` / `decompress` / `reconstruct`: any rate, length and channel count, and everything comes back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import audio as audio_files
+from . import spectrogram, windows
+from .checkpoint import Checkpoint, load_checkpoint, upload, write_folder
+from .config import ModelConfig
+from .errors import InputError
+from .latents import Latents
+from .noise import keyed_noise
+
+CODING_RATES = (44100, 48000)
+"""Sample rates that audio can be coded at; all others are resampled to the model's own, the first."""
+
+DROP_IN_WINDOW = 44100 * 60
+"""The published package's default window in samples, at any sample rate."""
+
+WINDOW_SECONDS = 12.0
+"""Default window of `compress` and `decompress`, for models without one of their own."""
+
+
+class EncoderDecoder:
+    """Music2Latent: audio -> 64 numbers about eleven times a second -> audio.
+
+    Args:
+        load_path_inference: path to a checkpoint, as in the published package; it wins over `model`.
+        device: where to compute; by default CUDA or MPS where there is one, else the CPU.
+        dtype: what the networks compute in: `float32`, `bfloat16`, `float16`, or `auto`, which is bfloat16 where the
+            hardware multiplies it natively, else float32. Audio, spectrograms and latents are float32 throughout.
+        model: `mini` (bundled), a path, a Hugging Face repository id (`SonyCSLParis/music2latent`), or a `Checkpoint`.
+        revision: branch, tag or commit of that repository.
+
+    Raises:
+        InputError: an unknown model, device or dtype, or a checkpoint that cannot be used.
+    """
+
+    def __init__(
+        self,
+        load_path_inference: str | os.PathLike[str] | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype = "auto",
+        model: str | os.PathLike[str] | Checkpoint = "mini",
+        *,
+        revision: str | None = None,
+    ) -> None:
+        target = _device(device)
+        if load_path_inference is not None:
+            model = Path(load_path_inference)
+        self.checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model, revision=revision)
+        self.fingerprint = self.checkpoint.fingerprint()
+        """SHA-256 of configuration and weights, as they were loaded."""
+        self.gen = self.checkpoint.build().to(target, _dtype(dtype, target))
+        """The networks, a `torch.nn.Module` with `.encoder` and `.decoder`."""
+
+    # ------------------------------------------------------------------------------------- facts
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's configuration."""
+        return self.gen.config
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate in Hz that audio is coded at, unless a call says otherwise."""
+        return self.gen.sample_rate
+
+    @property
+    def latent_dim(self) -> int:
+        """Channels of the latents."""
+        return self.gen.latent_dim
+
+    @property
+    def frame_size(self) -> int:
+        """Samples per latent."""
+        return self.gen.frame_size
+
+    @property
+    def frame_rate(self) -> float:
+        """Latents per second."""
+        return self.gen.frame_rate
+
+    @property
+    def latent_scale(self) -> float:
+        """Latents are the network's tanh output divided by this."""
+        return self.checkpoint.latent_scale
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights."""
+        return self.gen.num_parameters
+
+    @property
+    def model_id(self) -> str:
+        """The model's name, as latents record it."""
+        return self.checkpoint.model_id
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.gen.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the networks compute in."""
+        return self.gen.dtype
+
+    # ------------------------------------------------------------------------------------- as a module and on the hub
+
+    def to(self, *args: Any, **kwargs: Any) -> EncoderDecoder:
+        """Move or cast the networks (`torch.nn.Module.to`); returns itself."""
+        self.gen.to(*args, **kwargs)
+        return self
+
+    def eval(self) -> EncoderDecoder:
+        """Evaluation mode, in which it is from the start; returns itself."""
+        self.gen.eval()
+        return self
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str],
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype = "auto",
+        **hub: Any,
+    ) -> EncoderDecoder:
+        """A codec from a repository id, a folder, a file or `mini`; `hub` are arguments of `load_checkpoint`."""
+        return cls(device=device, dtype=dtype, model=load_checkpoint(name, **hub))
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write `model.safetensors`, `config.json` and a model card; `from_pretrained(folder)` reads them.
+
+        Raises:
+            InputError: the networks are in 16 bits, so that the weights have been rounded, or the folder is unwritable.
+        """
+        write_folder(folder, self._current())
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload what `save_pretrained` writes to a Hugging Face repository, created if need be; returns its address.
+
+        `options`: private, token, revision, commit_message.
+        """
+        return upload(repo_id, self._current(), **options)
+
+    def _current(self) -> Checkpoint:
+        """The checkpoint with the weights as they are now: a caller may have trained them."""
+        if self.dtype != torch.float32:
+            raise InputError(f"weights rounded to {self.dtype} are not saved; load the model with dtype='float32'")
+        return dataclasses.replace(self.checkpoint, state_dict=self.gen.state_dict())
+
+    # ------------------------------------------------------------------------------------- the published contract
+
+    def encode(
+        self,
+        path_or_audio: Any,
+        max_waveform_length: int | None = None,
+        max_batch_size: int | None = None,
+        extract_features: bool = False,
+        *,
+        grad: bool = False,
+    ) -> Tensor:
+        """Audio -> latents, at the published package's lengths: L = ((n - 1536) // 512) // 8, the rest is left out.
+
+        Args:
+            path_or_audio: a path (resampled to `sample_rate` if need be), or samples as array or tensor `[n]`,
+                `[C, n]` or `[B, C, n]`, every channel and item coded by itself; integers are scaled by their range.
+            max_waveform_length: samples in a window (default: the model's own choice, `Checkpoint.window`; the
+                published model has none, and gets 60 s). Longer audio is cut into windows without overlap, the last
+                filled up with the beginning; `compress` has no such seams.
+            max_batch_size: windows that run through the network together (default 1).
+            extract_features: return the encoder's features instead, before its bottleneck, unscaled.
+            grad: build a graph, so that gradients reach the audio and the weights.
+
+        Returns:
+            `[1, D, L]`, `[C, D, L]` or `[B, C, D, L]` of about unit variance, on the model's device
+            (features: `feature_dim` in place of D).
+
+        Raises:
+            InputError: an unreadable file, or samples that are too few, not finite, or not time last.
+        """
+        if isinstance(path_or_audio, (str, os.PathLike)):
+            path_or_audio = audio_files.read_whole(audio_files.open_audio(path_or_audio), self.sample_rate)
+        samples = audio_files.as_float(path_or_audio).to(self.device)
+        if samples.ndim > 3:
+            raise InputError(f"audio of shape {list(samples.shape)}; expected [n], [C, n] or [B, C, n]")
+        items = samples.reshape(-1, samples.shape[-1])
+        length = (items.shape[-1] - self.config.edge) // self.frame_size
+        if length < 1:
+            raise InputError(
+                f"{items.shape[-1]} samples are too few for encode, which needs {self.config.edge + self.frame_size} "
+                "for one latent; use compress, or pad the audio"
+            )
+        frames = spectrogram.frame(items, self.config.hop_length)  # [N, T, n_fft], a view
+        window, spans = self._hard_windows(length, max_waveform_length)
+        per_latent = self.config.frames_per_latent
+        total = length * per_latent
+        run = self.gen.encode_features if extract_features else self.gen.encode
+
+        results = []
+        with _graph(grad):
+            for batch in _batches(len(spans), len(items), max_batch_size):
+                picks = [
+                    frames[item, torch.arange(spans[w] * per_latent, (spans[w] + window) * per_latent) % total]
+                    for w, item in batch
+                ]
+                results.append(run(torch.stack(picks)))
+            joined = torch.cat(results).unflatten(0, (len(spans), len(items)))  # [windows, N, D, window]
+            latents = joined.permute(1, 2, 0, 3).flatten(2)[..., :length]
+            if not extract_features:
+                latents = latents / self.latent_scale
+        return latents.unflatten(0, samples.shape[:-1]) if samples.ndim == 3 else latents
+
+    def decode(
+        self,
+        latent: Any,
+        denoising_steps: int = 1,
+        max_waveform_length: int | None = None,
+        max_batch_size: int | None = None,
+        *,
+        seed: int | None = None,
+        noise: Callable[[tuple[int, ...]], Any] | None = None,
+        num_samples: int | None = None,
+        grad: bool = False,
+    ) -> Tensor:
+        """Latents -> audio, at the published package's lengths: n = 512 (8 L + 3).
+
+        Args:
+            latent: array or tensor `[D, L]`, `[C, D, L]` or `[B, C, D, L]`, as `encode` returns it.
+            denoising_steps: network passes.
+            max_waveform_length: samples in a window, as in `encode`.
+            max_batch_size: windows that run through the network together (default 1).
+            seed: makes the result repeatable: noise then depends on position alone, not on the batch or the other
+                items. By default every call draws another.
+            noise: in place of a seed, a function from a shape to that much standard normal noise, called once per
+                batch and step with `(items, 2, F, frames)`.
+            num_samples: return this many samples: the end is cut, or filled up with silence where `encode` left it out.
+            grad: build a graph, so that gradients reach the latents and the weights.
+
+        Returns:
+            `[1, n]`, `[C, n]` or `[B, C, n]`, float32 in [-1, 1], on the CPU.
+
+        Raises:
+            InputError: latents of another shape or with NaN, or arguments out of range.
+        """
+        values = latent if isinstance(latent, Tensor) else torch.as_tensor(np.asarray(latent))
+        if values.ndim not in (2, 3, 4) or values.shape[-2] != self.latent_dim or not values.numel():
+            hint = "; pass the transpose" if values.ndim > 1 and values.shape[-1] == self.latent_dim else ""
+            raise InputError(
+                f"latents of shape {list(values.shape)}; expected [{self.latent_dim}, L], [C, {self.latent_dim}, L] "
+                f"or [B, C, {self.latent_dim}, L]{hint}"
+            )
+        if not bool(torch.isfinite(values).all()):
+            raise InputError("latents: NaN or infinite values")
+        _check_count("denoising_steps", denoising_steps)
+        if seed is not None and noise is not None:
+            raise InputError("decode takes a seed or a noise function, not both")
+        if seed is None:
+            seed = int(torch.randint(2**62, ()))
+        items = values.to(self.device, torch.float32).reshape(-1, *values.shape[-2:])
+        length = items.shape[-1]
+        window, spans = self._hard_windows(length, max_waveform_length)
+
+        with _graph(grad):
+            audio = torch.zeros(len(items), length * self.frame_size + self.config.edge)
+            for batch in _batches(len(spans), len(items), max_batch_size):
+                picks = [items[item][:, torch.arange(spans[w], spans[w] + window) % length] for w, item in batch]
+                starts = [spans[w] for w, _ in batch]
+                specs = self._decode(torch.stack(picks), denoising_steps, starts, seed, noise)
+                for (w, item), spec in zip(batch, specs, strict=True):
+                    kept = spec[None, ..., : (length - spans[w]) * self.config.frames_per_latent]
+                    if kept.shape[-1]:
+                        piece = spectrogram.overlap_add(spectrogram.synthesise(kept))[0].cpu()
+                        start = spans[w] * self.frame_size
+                        audio[item, start : start + len(piece)] += piece
+            audio = audio.clamp(-1, 1)
+            if num_samples is not None:
+                _check_count("num_samples", num_samples)
+                audio = torch.nn.functional.pad(audio, (0, num_samples - audio.shape[-1]))
+        return audio.unflatten(0, values.shape[:2]) if values.ndim == 4 else audio
+
+    def _hard_windows(self, length: int, max_waveform_length: int | None) -> tuple[int, list[int]]:
+        """The published package's windows over `length` latents: their size, and where each starts.
+
+        Windows follow each other without overlap. What the last one lacks comes from the beginning; a length that is
+        a multiple of the window, and more than one, gets one more window of nothing but that.
+        """
+        own = self.checkpoint.window
+        default = own[0] * self.frame_size if own else DROP_IN_WINDOW
+        samples = default if max_waveform_length is None else max_waveform_length
+        window = samples // self.config.hop_length // self.config.frames_per_latent
+        if window < 1:
+            raise InputError(f"max_waveform_length = {samples}; at least {self.frame_size} samples, one latent")
+        if length <= window:
+            return length, [0]
+        return window, [index * window for index in range(length // window + 1)]
+
+    def _decode(
+        self,
+        latents: Tensor,
+        num_steps: int,
+        starts: list[int],
+        seed: int,
+        noise: Callable[[tuple[int, ...]], Any] | None = None,
+    ) -> Tensor:
+        """One batch of windows `[B, D, L]` that start at these latents -> spectrogram `[B, 2, F, T]`."""
+        count = latents.shape[-1]
+        shape = (len(latents), 2, self.config.bins, count * self.config.frames_per_latent)
+
+        def draw(step: int) -> Tensor:
+            if noise is not None:
+                drawn = torch.as_tensor(noise(shape))
+                if drawn.shape != shape:
+                    raise InputError(f"noise of shape {list(drawn.shape)}; asked for {list(shape)}")
+                return drawn.to(self.device, torch.float32)
+            if step == num_steps:  # multiplied by zero; only a caller's own stream needs it drawn
+                return torch.zeros((), device=self.device)
+            keyed = {start: keyed_noise(seed, step, start, start + count, self.config) for start in set(starts)}
+            return torch.stack([keyed[start] for start in starts]).to(self.device)
+
+        return self.gen.decode(latents * self.latent_scale, draw, num_steps)
+
+    # ------------------------------------------------------------------------------------- the better contract
+
+    def compress(
+        self,
+        audio: Any,
+        sample_rate: int | None = None,
+        *,
+        coding_rate: int | None = None,
+        window_seconds: float | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Latents:
+        """A file or array of any sample rate, channel count and length -> `Latents`, in constant memory.
+
+        Args:
+            audio: a path, or samples as array or tensor `[n]` or `[C, n]`.
+            sample_rate: rate of the samples in Hz; a file knows its own.
+            coding_rate: rate to code at: the model's own 44100 (default), or 48000 (11.72 latents per second).
+            window_seconds: audio that the network sees at a time, by default the model's own choice
+                (`Checkpoint.window`) or 12 s. Windows overlap by the network's context and are cross-faded.
+            progress: called with the fraction of the audio that is done, 0 to 1.
+
+        Raises:
+            InputError: an unreadable file, unusable samples, or arguments out of range.
+        """
+        rate = self.sample_rate if coding_rate is None else coding_rate
+        if rate not in (self.sample_rate, *CODING_RATES):
+            raise InputError(f"coding_rate = {rate}; accepted: {', '.join(map(str, CODING_RATES))}")
+        source = audio_files.open_source(audio, sample_rate)
+        plan = self._plan(window_seconds, rate, windows.encoder_context(self.config))
+        blocks = audio_files.resample(source.blocks(), source.channels, source.sample_rate, rate)
+        joiner, parts = windows.Joiner(), []
+        for start, window, last in windows.cut(windows.padded(blocks, self.config), plan, self.config):
+            frames = spectrogram.frame(torch.from_numpy(window).to(self.device), self.config.hop_length)
+            with torch.no_grad():  # channels one by one: memory does not grow with them
+                values = torch.cat([self.gen.encode(channel[None]) for channel in frames]).cpu() / self.latent_scale
+            count = values.shape[-1]
+            until = start + (count if last else plan.step)
+            weights = plan.weights(count, first=start == 0, last=last)
+            parts.append(joiner.push(values * weights, start, until))
+            if progress:
+                progress(min(until * self.frame_size / rate / source.duration, 1.0))
+        return Latents(
+            torch.cat(parts, dim=-1), source.sample_rate, source.num_samples, rate, self.model_id, self.fingerprint
+        )
+
+    def decompress_blocks(
+        self,
+        latents: Latents,
+        *,
+        seed: int = 0,
+        num_steps: int = 1,
+        window_seconds: float | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[np.ndarray]:
+        """`decompress` for long audio: the same samples, block by block `[C, n]`, in constant memory."""
+        self._check_origin(latents)
+        _check_count("num_steps", num_steps)
+        if not 0 <= seed < 2**63:
+            raise InputError(f"seed = {seed}; accepted: 0 to 2**63 - 1")
+        plan = self._plan(window_seconds, latents.coding_rate, windows.decoder_context(self.config))
+        blocks = self._decoded_blocks(latents, plan, seed, num_steps)
+        resampled = audio_files.resample(blocks, latents.channels, latents.coding_rate, latents.sample_rate)
+        left = latents.num_samples
+        for block in resampled:
+            if kept := min(left, block.shape[-1]):
+                yield block[:, :kept]
+            left -= kept
+            if progress:
+                progress(1 - left / latents.num_samples)
+            if not left:
+                return
+
+    def _decoded_blocks(self, latents: Latents, plan: windows.WindowPlan, seed: int, steps: int) -> Iterator[np.ndarray]:
+        """Audio at the coding rate, from the first sample to a little beyond the last."""
+        joiner, length, lead = windows.Joiner(), latents.values.shape[-1], self.config.edge
+        for start, stop in plan.spans(length):
+            weights = plan.weights(
+                stop - start, first=start == 0, last=stop == length, per_latent=self.config.frames_per_latent
+            )
+            pieces = []
+            for channel in latents.values[..., start:stop]:
+                with torch.no_grad():
+                    spec = self._decode(channel[None].to(self.device), steps, [start], seed)
+                    frames = spectrogram.synthesise(spec) * weights.to(self.device)[None, :, None]
+                    pieces.append(spectrogram.overlap_add(frames).cpu())
+            until = length if stop == length else start + plan.step
+            block = joiner.push(torch.cat(pieces), start * self.frame_size, until * self.frame_size)
+            yield block[:, lead:].clamp(-1, 1).numpy()
+            lead = 0
+
+    def decompress(self, latents: Latents, **options: Any) -> np.ndarray:
+        """Latents -> audio `[C, n]`, float32 in [-1, 1], with the original's rate, channels and number of samples.
+
+        Args:
+            latents: as `compress` or `Latents.load` returned them.
+            options: `seed` of the noise (default 0), `num_steps` network passes (1), `window_seconds` and `progress`
+                as in `compress`.
+
+        Raises:
+            InputError: latents of another model, or arguments out of range.
+        """
+        return np.concatenate(list(self.decompress_blocks(latents, **options)), axis=-1)
+
+    def reconstruct(self, audio: Any, sample_rate: int | None = None, **options: Any) -> np.ndarray:
+        """`decompress(compress(audio))`: what the codec makes of a file or array; `options` as in `decompress`."""
+        return self.decompress(self.compress(audio, sample_rate), **options)
+
+    def _plan(self, window_seconds: float | None, rate: int, context: int) -> windows.WindowPlan:
+        """The model's own windows, or windows of that length in which neighbours share the network's context."""
+        if window_seconds is None and self.checkpoint.window:
+            return windows.WindowPlan(*self.checkpoint.window)
+        seconds = WINDOW_SECONDS if window_seconds is None else window_seconds
+        window = round(seconds * rate / self.frame_size) if np.isfinite(seconds) else 0
+        if window < 2 * context:
+            least = 2 * context * self.frame_size / rate
+            raise InputError(f"window_seconds = {seconds:g}; this model needs {least:.2f} s or more")
+        return windows.WindowPlan(window, context)
+
+    def _check_origin(self, latents: Latents) -> None:
+        if latents.fingerprint != self.fingerprint:
+            raise InputError(
+                f"latents of model {latents.model_id!r} ({latents.fingerprint[:12]}) cannot be decoded by "
+                f"{self.model_id!r} ({self.fingerprint[:12]}); load the model that encoded them"
+            )
+        samples = -(-latents.num_samples * latents.coding_rate // latents.sample_rate)
+        expected = windows.latents_needed(samples, self.config)
+        channels, dim, length = latents.values.shape
+        if dim != self.latent_dim or abs(length - expected) > 1:  # one, where resampling rounded the other way
+            raise InputError(
+                f"latents of shape {[channels, dim, length]} do not hold {latents.num_samples} samples at "
+                f"{latents.sample_rate} Hz; that takes [C, {self.latent_dim}, {expected}]"
+            )
+
+
+def _graph(grad: bool) -> AbstractContextManager[Any]:
+    return nullcontext() if grad else torch.no_grad()
+
+
+def _batches(num_windows: int, num_items: int, size: int | None) -> Iterator[list[tuple[int, int]]]:
+    """(window, item) pairs, all items of the first window first, `size` (default 1) at a time."""
+    size = 1 if size is None else size
+    _check_count("max_batch_size", size)
+    pairs = [(window, item) for window in range(num_windows) for item in range(num_items)]
+    for start in range(0, len(pairs), size):
+        yield pairs[start : start + size]
+
+
+def _check_count(name: str, value: int) -> None:
+    if value < 1:
+        raise InputError(f"{name} = {value}; it must be 1 or more")
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    if device is None:
+        mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    try:
+        torch.empty(0, device=device)
+        return torch.device(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device {str(device)!r} is not usable here: {str(error).splitlines()[0]}") from error
+
+
+def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype == "auto":
+        if device.type == "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+            native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+        return torch.bfloat16 if native else torch.float32
+    if dtype in names.values():
+        return dtype  # type: ignore[return-value]
+    if dtype not in names:
+        raise InputError(f"dtype {str(dtype)!r}; accepted: auto, {', '.join(names)}")
+    return names[dtype]

@@ -1,0 +1,118 @@
+"""The Latents record and its file, `.m2l`: a safetensors container with the facts in its metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from .errors import InputError
+from .files import replacing
+
+FORMAT = "music2latent.latents"
+FORMAT_VERSION = 1
+SUFFIX = ".m2l"
+_FACTS = {"sample_rate": int, "num_samples": int, "coding_rate": int, "model_id": str, "fingerprint": str}
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """What `EncoderDecoder.compress` gives and `decompress` takes: the latents of one piece of audio, and its facts."""
+
+    values: Tensor
+    """`[C, D, L]` float32 on the CPU, about unit variance."""
+    sample_rate: int
+    """Rate of the original audio in Hz; decompressing returns to it."""
+    num_samples: int
+    """Samples per channel of the original audio; decompressing returns exactly as many."""
+    coding_rate: int
+    """Rate in Hz that the audio had while it was coded: the model's own, or 48000."""
+    model_id: str
+    """Name of the model that encoded it."""
+    fingerprint: str
+    """SHA-256 of that model's weights and configuration; only the same can decode."""
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 3 or not self.values.numel():
+            raise InputError(f"latents of shape {list(self.values.shape)}; expected [C, D, L]")
+        if min(self.sample_rate, self.num_samples, self.coding_rate) < 1:
+            raise InputError("latents: sample_rate, num_samples and coding_rate must be positive")
+        if not bool(torch.isfinite(self.values).all()):
+            raise InputError("latents: NaN or infinite values")
+
+    @property
+    def channels(self) -> int:
+        """Audio channels."""
+        return self.values.shape[0]
+
+    @property
+    def duration(self) -> float:
+        """Seconds of audio."""
+        return self.num_samples / self.sample_rate
+
+    def bitrate(self, bits_per_value: int = 16) -> float:
+        """kbit/s of the values, all channels together, when each takes that many bits."""
+        return self.values.numel() * bits_per_value / self.duration / 1000
+
+    def rounded(self) -> Latents:
+        """The same record as a float16 file gives it back."""
+        return replace(self, values=self.values.to(torch.float16).to(torch.float32))
+
+    def save(self, path: str | os.PathLike[str], *, dtype: str = "float16") -> None:
+        """Write an `.m2l` file, replacing an older one at once or not at all.
+
+        Args:
+            path: ends in `.m2l`.
+            dtype: `float16` (its rounding is a thousandth, far below what the model loses) or `float32`.
+
+        Raises:
+            InputError: another suffix or dtype, values that float16 cannot hold, or a place that cannot be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() != SUFFIX:
+            raise InputError(f"{path}: latents are written to files ending in {SUFFIX}")
+        if dtype not in ("float16", "float32"):
+            raise InputError(f"latents are stored as float16 or float32, not {dtype!r}")
+        values = self.values.to(getattr(torch, dtype))
+        if not bool(torch.isfinite(values).all()):
+            raise InputError(f"{path}: values beyond float16's 65504; store them with dtype='float32'")
+        facts = {"format": FORMAT, "version": FORMAT_VERSION} | {key: getattr(self, key) for key in _FACTS}
+        content = save({"latents": values.contiguous()}, {key: json.dumps(value) for key, value in facts.items()})
+        with replacing(path) as partial:
+            partial.write_bytes(content)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Latents:
+        """Read an `.m2l` file.
+
+        Raises:
+            InputError: missing, truncated, not of this format, or of a version that this package does not know.
+        """
+        if not Path(path).is_file():
+            raise InputError(f"{path}: no such file")
+        try:
+            with safetensors.safe_open(path, "pt") as file:
+                metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+                if metadata.get("format") != FORMAT:
+                    raise InputError(f"{path}: a safetensors file, but not latents; expected a {SUFFIX} file")
+                version = metadata.get("version")
+                if version != FORMAT_VERSION:
+                    raise InputError(
+                        f"{path}: format version {version}, this package reads {FORMAT_VERSION}; "
+                        "a newer release of music2latent may read it"
+                    )
+                wrong = [key for key, kind in _FACTS.items() if type(metadata.get(key)) is not kind]
+                if wrong or list(file.keys()) != ["latents"]:
+                    raise InputError(f"{path}: damaged, wrong or missing: {', '.join(wrong) or 'latents'}")
+                values = file.get_tensor("latents").to(torch.float32)
+        except (safetensors.SafetensorError, json.JSONDecodeError) as error:
+            raise InputError(f"{path}: truncated, or not a {SUFFIX} file ({error})") from error
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        return cls(values, **{key: metadata[key] for key in _FACTS})

@@ -1,0 +1,1 @@
+"""Vectors of the published system; fill_weights.py makes the weights, audio and noise they belong to."""
