@@ -23,6 +23,8 @@ class Autoencoder(nn.Module):
     Latents here are the tanh output in (-1, 1); the codec scales them to unit variance.
     """
 
+    denoiser: Denoiser
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config

@@ -72,14 +72,15 @@ class Checkpoint:
         digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode())
         for key in sorted(self.state_dict):
             digest.update(key.encode())
-            digest.update(self.state_dict[key].detach().to("cpu", torch.float32).contiguous().numpy())
+            digest.update(self.state_dict[key].detach().to("cpu", torch.float32).contiguous().numpy().data)
         return digest.hexdigest()
 
     def build(self) -> Autoencoder:
-        """The network with these weights, in the precision they are stored in, on the CPU, in evaluation mode."""
+        """A network with these weights, in the precision they are stored in, on the CPU, in evaluation mode."""
         with torch.device("meta"):  # no time spent on initial values
             model = Autoencoder(self.config)
-        model.load_state_dict(self.state_dict, assign=True)
+        # Copies: weights of its own, that training it may change.
+        model.load_state_dict({key: weight.clone() for key, weight in self.state_dict.items()}, assign=True)
         return model.eval()
 
 
@@ -87,8 +88,8 @@ class Checkpoint:
 
 
 def load_model(name: str | os.PathLike[str] = "mini", *, revision: str | None = None) -> Autoencoder:
-    """A model's networks, as a `torch.nn.Module`. For the names see `load_checkpoint`."""
-    return load_checkpoint(name, revision=revision).build()
+    """A model's networks, as a `torch.nn.Module` in float32. For the names see `load_checkpoint`."""
+    return load_checkpoint(name, revision=revision).build().float()
 
 
 def load_checkpoint(name: str | os.PathLike[str] = "mini", *, revision: str | None = None, **hub: Any) -> Checkpoint:
@@ -136,7 +137,14 @@ def _say_license(model_id: str) -> None:
 
 def _from_hub(repo_id: str, revision: str | None, **hub: Any) -> Checkpoint:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     def download(filename: str) -> Path:
         return Path(hf_hub_download(repo_id, filename, revision=revision, library_name="music2latent", **hub))
@@ -150,9 +158,15 @@ def _from_hub(repo_id: str, revision: str | None, **hub: Any) -> Checkpoint:
             offline = error
         except EntryNotFoundError:  # the repository has no such file
             continue
-        except (HfHubHTTPError, OSError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
+        except RevisionNotFoundError as error:
+            raise InputError(
+                f"repository {repo_id!r} has no revision {revision!r}; name a branch, tag or commit"
+            ) from error
+        except RepositoryNotFoundError as error:
+            raise InputError(
+                f"the hub has no repository {repo_id!r}, or it is private: check the name, or log in with hf auth login"
+            ) from error
+        except (HfHubHTTPError, HFValidationError, OSError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"model {repo_id!r} cannot be had from the hub: {reason}") from error
     if offline is not None:
@@ -217,7 +231,10 @@ def read_safetensors(path: Path) -> Checkpoint:
 def write_safetensors(path: str | os.PathLike[str], checkpoint: Checkpoint, *, half: bool = False) -> None:
     """Write one of our files, replacing an older one at once or not at all; `half` rounds the weights to float16."""
     dtype = torch.float16 if half else torch.float32
-    weights = {name: checkpoint.state_dict[name].detach().to("cpu", dtype).contiguous() for name in parameter_shapes(checkpoint.config)}
+    weights = {
+        name: checkpoint.state_dict[name].detach().to("cpu", dtype).contiguous()
+        for name in parameter_shapes(checkpoint.config)
+    }
     statistics = {
         "scale": checkpoint.latent_scale,
         "mean": list(checkpoint.latent_mean),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import __version__
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -40,6 +42,19 @@ Steps = Annotated[int, typer.Option(min=1, help="Network passes of the decoder."
 Format = Annotated[str, typer.Option("--format", "-f", help="Suffix of the audio: wav, flac, ogg, opus, mp3, aiff.")]
 CodingRate = Annotated[int | None, typer.Option(help="Code at 44100 (default) or 48000 Hz.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, help="Print the version.")] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -192,7 +207,7 @@ def convert(
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: models are written to files ending in .safetensors")
     jobs.check_free(target, force)
-    changes = {"model_id": model_id, "provenance": provenance, "license": license, "window": window}
+    changes: dict[str, Any] = {"model_id": model_id, "provenance": provenance, "license": license, "window": window}
     checkpoint = replace(load_checkpoint(source), **{k: v for k, v in changes.items() if v is not None})
     write_safetensors(target, checkpoint, half=half)
     typer.echo(f"{target}: {checkpoint.model_id}, {target.stat().st_size / 1e6:.1f} MB")
@@ -270,10 +285,21 @@ def _finish(failures: list[InputError], total: int) -> None:
         raise typer.Exit(1)
 
 
+class _Interrupted(BaseException):
+    """Ctrl-C, under a name that no library on the way up has its own idea of."""
+
+
+def _interrupt(*_: object) -> None:
+    raise _Interrupted
+
+
 def main() -> None:
     """Entry point: refused input is one line and exit code 1, wrong usage exit code 2."""
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except InputError as error:
         typer.echo(f"error: {error}", err=True)
-        raise SystemExit(1) from None
+    except _Interrupted:
+        typer.echo("error: interrupted; nothing half-written was left", err=True)
+    raise SystemExit(1)

@@ -225,7 +225,7 @@ class EncoderDecoder:
             latents = joined.permute(1, 2, 0, 3).flatten(2)[..., :length]
             if not extract_features:
                 latents = latents / self.latent_scale
-        return latents.unflatten(0, samples.shape[:-1]) if samples.ndim == 3 else latents
+        return latents.view(*samples.shape[:-1], *latents.shape[1:]) if samples.ndim == 3 else latents
 
     def decode(
         self,
@@ -271,8 +271,8 @@ class EncoderDecoder:
         _check_count("denoising_steps", denoising_steps)
         if seed is not None and noise is not None:
             raise InputError("decode takes a seed or a noise function, not both")
-        if seed is None:
-            seed = int(torch.randint(2**62, ()))
+        seed = int(torch.randint(2**62, ())) if seed is None else seed
+        _check_seed(seed)
         items = values.to(self.device, torch.float32).reshape(-1, *values.shape[-2:])
         length = items.shape[-1]
         window, spans = self._hard_windows(length, max_waveform_length)
@@ -293,7 +293,7 @@ class EncoderDecoder:
             if num_samples is not None:
                 _check_count("num_samples", num_samples)
                 audio = torch.nn.functional.pad(audio, (0, num_samples - audio.shape[-1]))
-        return audio.unflatten(0, values.shape[:2]) if values.ndim == 4 else audio
+        return audio.view(*values.shape[:2], -1) if values.ndim == 4 else audio
 
     def _hard_windows(self, length: int, max_waveform_length: int | None) -> tuple[int, list[int]]:
         """The published package's windows over `length` latents: their size, and where each starts.
@@ -393,8 +393,7 @@ class EncoderDecoder:
         """`decompress` for long audio: the same samples, block by block `[C, n]`, in constant memory."""
         self._check_origin(latents)
         _check_count("num_steps", num_steps)
-        if not 0 <= seed < 2**63:
-            raise InputError(f"seed = {seed}; accepted: 0 to 2**63 - 1")
+        _check_seed(seed)
         plan = self._plan(window_seconds, latents.coding_rate, windows.decoder_context(self.config))
         blocks = self._decoded_blocks(latents, plan, seed, num_steps)
         resampled = audio_files.resample(blocks, latents.channels, latents.coding_rate, latents.sample_rate)
@@ -408,7 +407,9 @@ class EncoderDecoder:
             if not left:
                 return
 
-    def _decoded_blocks(self, latents: Latents, plan: windows.WindowPlan, seed: int, steps: int) -> Iterator[np.ndarray]:
+    def _decoded_blocks(
+        self, latents: Latents, plan: windows.WindowPlan, seed: int, num_steps: int
+    ) -> Iterator[np.ndarray]:
         """Audio at the coding rate, from the first sample to a little beyond the last."""
         joiner, length, lead = windows.Joiner(), latents.values.shape[-1], self.config.edge
         for start, stop in plan.spans(length):
@@ -418,7 +419,7 @@ class EncoderDecoder:
             pieces = []
             for channel in latents.values[..., start:stop]:
                 with torch.no_grad():
-                    spec = self._decode(channel[None].to(self.device), steps, [start], seed)
+                    spec = self._decode(channel[None].to(self.device), num_steps, [start], seed)
                     frames = spectrogram.synthesise(spec) * weights.to(self.device)[None, :, None]
                     pieces.append(spectrogram.overlap_add(frames).cpu())
             until = length if stop == length else start + plan.step
@@ -486,6 +487,11 @@ def _batches(num_windows: int, num_items: int, size: int | None) -> Iterator[lis
 def _check_count(name: str, value: int) -> None:
     if value < 1:
         raise InputError(f"{name} = {value}; it must be 1 or more")
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed = {seed}; accepted: 0 to 2**63 - 1")
 
 
 def _device(device: str | torch.device | None) -> torch.device:

@@ -96,7 +96,7 @@ class ModelConfig:
     @property
     def frames_per_latent(self) -> int:
         """Spectrogram frames that one latent stands for."""
-        return 2 ** self.freq_downsample_list.count(0)
+        return 1 << self.freq_downsample_list.count(0)
 
     @property
     def frame_size(self) -> int:

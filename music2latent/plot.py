@@ -33,15 +33,18 @@ def plot_reconstruction(original: Path, reconstruction: Path, latents: Latents, 
     rows = figure.subplots(3, 1, sharex=True)
     for row, path, title in zip(rows, (original, reconstruction), ("original", "reconstruction"), strict=False):
         decibels, frequencies = _log_frequency_decibels(path, seconds)
-        image = row.imshow(decibels, origin="lower", aspect="auto", cmap="magma", vmin=-80, vmax=0, extent=_box(seconds))
+        image = row.imshow(
+            decibels, origin="lower", aspect="auto", cmap="magma", vmin=-80, vmax=0, extent=(0, seconds, 0, 1)
+        )
         ticks = [hz for hz in (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if hz < frequencies[-1]]
         places = np.interp(np.log(ticks), np.log(frequencies), np.linspace(0, 1, len(frequencies)))
         row.set_yticks(places, [f"{hz / 1000:g}k" if hz >= 1000 else f"{hz}" for hz in ticks])
         row.set(title=f"{title}: {path.name}", ylabel="Hz")
         figure.colorbar(image, ax=row, label="dB", pad=0.01)
-    shown = latents.values[0, :, : round(seconds * latents.values.shape[-1] / latents.duration) or 1]
-    limit = float(shown.abs().quantile(0.99))
-    image = rows[2].imshow(shown, aspect="auto", cmap="RdBu", vmin=-limit, vmax=limit, extent=_box(seconds))
+    count = round(seconds * latents.values.shape[-1] / latents.duration) or 1
+    shown = latents.values[0, :, :count].numpy()
+    limit = float(np.quantile(np.abs(shown), 0.99))
+    image = rows[2].imshow(shown, aspect="auto", cmap="RdBu", vmin=-limit, vmax=limit, extent=(0, seconds, 0, 1))
     figure.colorbar(image, ax=rows[2], label="value", pad=0.01)
     rows[2].set_yticks([])
     channels, dim, length = latents.values.shape
@@ -52,10 +55,6 @@ def plot_reconstruction(original: Path, reconstruction: Path, latents: Latents, 
     )
     with replacing(target) as partial:
         figure.savefig(partial, dpi=100)
-
-
-def _box(seconds: float) -> tuple[float, float, float, float]:
-    return 0.0, seconds, 0.0, 1.0
 
 
 def _log_frequency_decibels(path: Path, seconds: float) -> tuple[np.ndarray, np.ndarray]:

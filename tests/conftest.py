@@ -17,4 +17,3 @@ def tiny() -> EncoderDecoder:
 def mini() -> EncoderDecoder:
     """The bundled model."""
     return EncoderDecoder(device="cpu", dtype="float32")
-

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -32,7 +34,7 @@ def test_levels_run_from_sigma_max_to_sigma_min() -> None:
     assert len(levels) == 11
     assert levels == sorted(levels, reverse=True)
     roots = [level ** (1 / 7) for level in levels]
-    steps = [a - b for a, b in zip(roots, roots[1:], strict=False)]
+    steps = [a - b for a, b in itertools.pairwise(roots)]
     assert steps == pytest.approx([steps[0]] * 10)
 
 
@@ -53,7 +55,11 @@ def test_noise_is_standard_normal_and_keyed_by_everything() -> None:
     assert whole.shape == (2, 1024, 128)
     assert whole.mean().item() == pytest.approx(0, abs=0.01)
     assert whole.std().item() == pytest.approx(1, abs=0.01)
-    for other in (keyed_noise(4, 0, 0, 16, CONFIG), keyed_noise(3, 1, 0, 16, CONFIG), keyed_noise(3, 0, 16, 32, CONFIG)):
+    for other in (
+        keyed_noise(4, 0, 0, 16, CONFIG),
+        keyed_noise(3, 1, 0, 16, CONFIG),
+        keyed_noise(3, 0, 16, 32, CONFIG),
+    ):
         assert abs((whole * other).mean().item()) < 0.01  # independent
 
 

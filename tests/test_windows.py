@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from .helpers import reference_checkpoint
 
 SMALL = dataclasses.replace(PRESETS["tiny"], hop_length=2)  # frame_size 16, edge 6: quick, and the same arithmetic
 
-plans = st.integers(0, 9).flatmap(lambda overlap: st.builds(WindowPlan, st.integers(max(1, 2 * overlap), 40), st.just(overlap)))
+plans = st.integers(0, 9).flatmap(
+    lambda overlap: st.builds(WindowPlan, st.integers(max(1, 2 * overlap), 40), st.just(overlap))
+)
 
 
 @settings(deadline=None)
@@ -35,7 +38,7 @@ def test_weights_add_up_to_one_everywhere(plan: WindowPlan, length: int, per_lat
 def test_windows_are_full_but_the_last(plan: WindowPlan, length: int) -> None:
     spans = list(plan.spans(length))
     assert all(stop - start == plan.window for start, stop in spans[:-1])
-    assert all(b[0] - a[0] == plan.step for a, b in zip(spans, spans[1:], strict=False))
+    assert all(b[0] - a[0] == plan.step for a, b in itertools.pairwise(spans))
     assert spans[-1][1] == length
     assert len(spans) == 1 or spans[-1][1] - spans[-1][0] > plan.overlap
 

@@ -17,10 +17,11 @@ class NoiseEmbedding(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.half = channels // 2
+        self.num_frequencies = channels // 2
 
     def forward(self, c_noise: Tensor) -> Tensor:  # [B]
-        exponents = torch.arange(self.half, device=c_noise.device, dtype=c_noise.dtype) / (self.half - 1)
+        exponents = torch.arange(self.num_frequencies, device=c_noise.device, dtype=c_noise.dtype)
+        exponents = exponents / (self.num_frequencies - 1)
         phases = c_noise[:, None] * torch.exp(-math.log(10000.0) * exponents)
         return torch.cat([phases.sin(), phases.cos()], dim=1)
 

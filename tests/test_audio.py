@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from music2latent import InputError, audio
+
+from .helpers import sound
+
+RATE = 48000
+
+
+def _write(path: Path, samples: np.ndarray, rate: int = RATE) -> Path:
+    audio.write_audio(path, [samples], rate, *samples.shape)
+    return path
+
+
+def _read(path: Path) -> np.ndarray:
+    return np.concatenate(list(audio.open_audio(path).blocks()), axis=1)
+
+
+@pytest.mark.parametrize("suffix", audio.FORMATS)
+def test_every_format_keeps_length_rate_and_channels(tmp_path: Path, suffix: str) -> None:
+    samples = sound(2, 30001)
+    path = _write(tmp_path / f"a{suffix}", samples)
+    source = audio.open_audio(path)
+    assert (source.sample_rate, source.channels, source.num_samples) == (RATE, 2, 30001)
+    back = _read(path)
+    assert back.shape == samples.shape
+    error = np.linalg.norm(back - samples) / np.linalg.norm(samples)
+    assert error < (0.3 if suffix in (".ogg", ".oga", ".opus", ".mp3") else 1e-3)
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_blocks_are_small(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.flac", np.zeros((1, 3 * audio.BLOCK_SAMPLES + 7), np.float32))
+    assert [block.shape[1] for block in audio.open_audio(path).blocks()] == [audio.BLOCK_SAMPLES] * 3 + [7]
+
+
+# --------------------------------------------------------------------------- refused files
+
+
+def test_missing_folder_empty_and_text(tmp_path: Path) -> None:
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.wav").write_text("once upon a time " * 100)
+    soundfile.write(tmp_path / "silent.wav", np.zeros((0, 1)), RATE)
+    for name, message in {
+        "missing.wav": "no such file",
+        "": "a folder, expected an audio file",
+        "empty.wav": r"an empty file \(0 bytes\)",
+        "text.wav": "not audio that can be read .* wav, flac",
+        "silent.wav": "without samples",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            audio.open_audio(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".ogg", ".opus", ".mp3", ".wav", ".aiff"])
+@pytest.mark.parametrize("cut", ["half", "last byte"])
+def test_truncated(tmp_path: Path, suffix: str, cut: str) -> None:
+    path = _write(tmp_path / f"a{suffix}", sound(1, 3 * RATE))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] if cut == "half" else content[:-1])
+    if suffix == ".mp3" and cut == "last byte":
+        pytest.skip("an MP3's last frame is decoded all the same")
+    with pytest.raises(InputError, match=r"truncated|damaged|not audio"):
+        _read(path)
+
+
+def test_wav_from_a_pipe_is_whole(tmp_path: Path) -> None:
+    """Programs that write to a pipe cannot know the size, and leave the largest there is."""
+    path = _write(tmp_path / "a.wav", sound(1, 1000))
+    content = bytearray(path.read_bytes())
+    place = content.index(b"data") + 4
+    content[place : place + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    assert _read(path).shape == (1, 1000)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_finite(tmp_path: Path, value: float) -> None:
+    samples = np.zeros((audio.BLOCK_SAMPLES + 100, 2), np.float32)
+    samples[audio.BLOCK_SAMPLES + 7, 1] = value
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    with pytest.raises(InputError, match=f"NaN or infinite at sample {audio.BLOCK_SAMPLES + 7}"):
+        _read(tmp_path / "a.wav")
+
+
+# --------------------------------------------------------------------------- refused outputs
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "channels", "message"),
+    [
+        ("a.xyz", 44100, 1, "cannot write .xyz; accepted: .wav .flac"),
+        ("a", 44100, 1, "a file without suffix"),
+        ("a.opus", 44100, 1, r"cannot hold 44100 Hz \(accepted: 8000, .*use .flac or .wav"),
+        ("a.mp3", 96000, 1, "cannot hold 96000 Hz"),
+        ("a.mp3", 44100, 3, "cannot hold 3 channels"),
+        ("a.flac", 44100, 9, "cannot hold 9 channels"),
+    ],
+)
+def test_what_a_format_cannot_hold(tmp_path: Path, name: str, rate: int, channels: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        _write(tmp_path / name, np.zeros((channels, 100), np.float32), rate)
+    assert not os.listdir(tmp_path)
+
+
+@contextmanager
+def disk_with(room: int) -> Iterator[None]:
+    """No file may grow beyond this many bytes: to a writer the same as a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".opus"])
+def test_full_disk_leaves_nothing_and_keeps_the_old_file(tmp_path: Path, suffix: str) -> None:
+    path = _write(tmp_path / f"a{suffix}", sound(1, 1000))
+    before = path.read_bytes()
+    with disk_with(10_000), pytest.raises(InputError, match=r"cannot be written .*; nothing was left there"):
+        _write(path, np.random.default_rng(0).uniform(-1, 1, (1, 10 * RATE)).astype(np.float32))
+    assert os.listdir(tmp_path) == [path.name]
+    assert path.read_bytes() == before
+
+
+def test_unwritable_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        _write(tmp_path / "file" / "a.wav", sound(1, 100))
+
+
+def test_an_error_on_the_way_leaves_nothing(tmp_path: Path) -> None:
+    def blocks() -> Iterator[np.ndarray]:
+        yield sound(1, 100)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        audio.write_audio(tmp_path / "a.wav", blocks(), RATE, 1, 200)
+    assert not os.listdir(tmp_path)
+
+
+# --------------------------------------------------------------------------- resampling
+
+
+@pytest.mark.parametrize(("rate_in", "rate_out"), [(48000, 44100), (22050, 44100), (44100, 48000), (96000, 44100)])
+def test_a_tone_keeps_its_frequency_level_and_place(rate_in: int, rate_out: int) -> None:
+    def tone(rate: int) -> np.ndarray:
+        return (0.5 * np.sin(2 * np.pi * 1000 * np.arange(rate) / rate)).astype(np.float32)[None]
+
+    blocks = np.array_split(tone(rate_in), 7, axis=1)
+    out = np.concatenate(list(audio.resample(blocks, 1, rate_in, rate_out)), axis=1)
+    assert out.shape == (1, rate_out)
+    inner = slice(rate_out // 10, -rate_out // 10)
+    np.testing.assert_allclose(out[:, inner], tone(rate_out)[:, inner], atol=1e-4)
+
+
+def test_equal_rates_pass_untouched() -> None:
+    samples = sound(2, 1000)
+    (out,) = audio.resample([samples], 2, 44100, 44100)
+    assert out is samples
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_the_shortest_audio_survives(samples: int) -> None:
+    out = list(audio.resample([np.ones((1, samples), np.float32)], 1, 192000, 44100))
+    assert sum(block.shape[1] for block in out) >= 1
+
+
+# --------------------------------------------------------------------------- arrays
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "expected"),
+    [
+        (np.int16, -(2**15), -1),
+        (np.int16, 2**14, 0.5),
+        (np.int32, 2**30, 0.5),
+        (np.int8, -64, -0.5),
+        (np.uint8, 128, 0),
+        (np.uint8, 0, -1),
+        (np.float64, 0.25, 0.25),
+        (np.float16, 0.25, 0.25),
+    ],
+)
+def test_numbers_are_scaled_by_their_range(dtype: type, value: float, expected: float) -> None:
+    array = np.full((2, 50), value, dtype)
+    for samples in (array, torch.from_numpy(array)):
+        out = audio.as_float(samples)
+        assert out.dtype == torch.float32
+        assert (out == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((2, 0)), r"shape \[2, 0\] has no samples"),
+        (np.float32(1), "no samples"),
+        (np.zeros((1000, 2)), r"looks like \[n, C\]; .* pass audio.T"),
+        (np.zeros(100, np.int64), "type int64: accepted are floats"),
+        (np.zeros(100, bool), "type bool"),
+        (np.zeros(100, np.complex64), "type complex64"),
+        (np.array([0, np.nan]), "NaN or infinite at sample 1"),
+        (np.array(["a", "b"]), "not an array of numbers"),
+        ([0.0, None], "not an array of numbers"),
+    ],
+)
+def test_refused_arrays(array: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        audio.as_float(array)
+
+
+def test_where_a_sample_rate_belongs(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="pass the rate"):
+        audio.open_source(np.zeros(100), None)
+    with pytest.raises(InputError, match="a file knows its own rate"):
+        audio.open_source(str(tmp_path / "a.wav"), 44100)
+    with pytest.raises(InputError, match=r"expected \[n\] or \[C, n\]"):
+        audio.open_source(np.zeros((2, 2, 100)), 44100)
