@@ -213,6 +213,70 @@ def convert(
     typer.echo(f"{target}: {checkpoint.model_id}, {target.stat().st_size / 1e6:.1f} MB")
 
 
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A TOML file: configs/official.toml, mini.toml, tiny.toml.")],
+    data: Annotated[
+        list[str] | None, typer.Option("--data", help="A folder of audio, or FOLDER=WEIGHT; several may be given.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder; resumed if it exists.")] = None,
+    validation: Annotated[Path | None, typer.Option(help="A folder of audio to measure and listen to.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value or table.key=value, on top of the file.")
+    ] = None,
+    init_from: Annotated[str | None, typer.Option(help="A model to start from: fine-tuning.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop cleanly after so long.")] = None,
+    decode_to: Annotated[
+        Path | None, typer.Option(help="Decode the data once, to int16 files in this folder, and read those.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run and what it costs.")] = False,
+) -> None:
+    """Folders of audio -> a model. Run the same command again to go on."""
+    from .training.config import load_config
+
+    resolved = load_config(config, settings)
+    if dry_run:
+        from .training.summary import summary
+
+        typer.echo(json.dumps(resolved.to_dict() | {"cost": summary(resolved)}, indent=2))
+        return
+    if not data or output is None:
+        raise typer.BadParameter("train needs --data and --output (or --dry-run)")
+    from .training.data import parse_source
+    from .training.loop import train as run_training
+
+    sources = [parse_source(text) for text in data]
+    reached = run_training(
+        resolved,
+        sources,
+        output,
+        validation=validation,
+        init_from=init_from,
+        max_minutes=max_minutes,
+        decode_to=decode_to,
+    )
+    typer.echo(f"{output}: at iteration {reached} of {resolved.recipe.iterations}")
+
+
+@app.command()
+def export_weights(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    target: Annotated[Path, typer.Argument(help="A .safetensors file to write.")],
+    half: Annotated[bool, typer.Option("--half", help="Round the weights to float16.")] = False,
+    best: Annotated[bool, typer.Option("--best", help="The best checkpoint by validation, not the last.")] = False,
+    force: Force = False,
+) -> None:
+    """A run's averaged weights -> a model file with latent statistics, and a model card."""
+    from . import jobs
+    from .training.loop import export_weights as export
+
+    if target.suffix != ".safetensors":
+        raise InputError(f"{target}: models are written to files ending in .safetensors")
+    jobs.check_free(target, force)
+    checkpoint = export(run, target, half=half, best=best)
+    typer.echo(f"{target}: {checkpoint.provenance}; latent scale {checkpoint.latent_scale:.4f}")
+
+
 def _facts(name: str) -> dict[str, Any]:
     from .audio import FORMATS, open_audio
     from .latents import SUFFIX, Latents

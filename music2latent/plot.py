@@ -65,8 +65,7 @@ def _log_frequency_decibels(path: Path, seconds: float) -> tuple[np.ndarray, np.
     samples = np.concatenate([block[:1] for block in blocks], axis=1)[:, :wanted]
     hop = 512
     samples = np.pad(samples, ((0, 0), (2 * hop, 2 * hop)))  # the shortest clip fills a frame
-    magnitudes = spectrogram.spectrogram(torch.from_numpy(samples), hop).norm(dim=1)[0].numpy()
-    magnitudes = (magnitudes / spectrogram.BETA) ** (1 / spectrogram.ALPHA)
+    magnitudes = spectrogram.magnitudes(torch.from_numpy(samples), hop)[0].numpy()
     frequencies = np.geomspace(40, source.sample_rate / 2 * 0.999, 300)
     rows = np.round(frequencies / source.sample_rate * 4 * hop).astype(int).clip(0, len(magnitudes) - 1)
     levels = 20 * np.log10(np.maximum(magnitudes[rows], 1e-6))

@@ -68,6 +68,11 @@ def inverse(spectrogram: Tensor) -> Tensor:
     return overlap_add(synthesise(spectrogram)).clamp(-1, 1)
 
 
+def magnitudes(audio: Tensor, hop_length: int) -> Tensor:
+    """audio `[B, n]` -> uncompressed magnitudes `[B, 2 hop_length, T]`."""
+    return (spectrogram(audio, hop_length).norm(dim=1) / BETA) ** (1 / ALPHA)
+
+
 def _power(c: Tensor, exponent: float) -> Tensor:
     """|c| ** exponent for c `[B, 2, ...]`, with a finite gradient everywhere."""
     return c.square().sum(1, keepdim=True).clamp(min=_TINY**2).pow(exponent / 2)

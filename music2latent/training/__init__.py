@@ -1,0 +1,1 @@
+"""Training: configuration, data, loss and the loop. Nothing here knows the codec."""

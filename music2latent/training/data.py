@@ -1,0 +1,211 @@
+"""Random crops from folders of audio: which crop number i is follows from (seed, i) alone.
+
+So a resumed run draws what the straight run would have drawn, with any number of workers and processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from ..audio import FORMATS, check_finite, open_audio, resample
+from ..errors import InputError
+from ..files import replacing
+from ..jobs import find
+
+logger = logging.getLogger(__name__)
+
+REDRAWS = 200
+"""Crops that may be silent or unreadable in a row before the data is given up."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """One readable file."""
+
+    path: str
+    sample_rate: int
+    channels: int
+    num_samples: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder's readable files, and how often crops come from it, relative to other folders."""
+
+    folder: str
+    weight: float
+    tracks: tuple[Track, ...]
+    unreadable: tuple[str, ...]
+
+    @property
+    def hours(self) -> float:
+        """Audio in all."""
+        return sum(track.num_samples / track.sample_rate for track in self.tracks) / 3600
+
+
+def parse_source(text: str) -> tuple[Path, float]:
+    """`FOLDER` or `FOLDER=WEIGHT`.
+
+    Raises:
+        InputError: a weight that is not a positive number.
+    """
+    folder, found, weight = text.rpartition("=")
+    if not found or Path(text).is_dir():
+        return Path(text), 1.0
+    try:
+        value = float(weight)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise InputError(f"--data {text}: the weight after '=' must be a positive number")
+    return Path(folder), value
+
+
+def index_folder(folder: Path, weight: float, cache: Path) -> Source:
+    """Look into every audio file below a folder; facts of files that have not changed come from the cache folder.
+
+    Raises:
+        InputError: not a folder, no audio in it, or none that is readable.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of audio")
+    paths = find(folder, FORMATS)
+    if not paths:
+        raise InputError(f"{folder}: no audio files; looked for {' '.join(FORMATS)}")
+    store = cache / f"index-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}.json"
+    known = json.loads(store.read_text()) if store.is_file() else {}
+    facts = {}
+    for path in paths:
+        status = path.stat()
+        key = f"{path.relative_to(folder)}|{status.st_size}|{status.st_mtime_ns}"
+        facts[key] = known.get(key) or _look(path)
+    if facts != known:
+        with replacing(store) as partial:
+            partial.write_text(json.dumps(facts))
+    tracks = tuple(
+        Track(str(path), *fact) for path, fact in zip(paths, facts.values(), strict=True) if isinstance(fact, list)
+    )
+    unreadable = tuple(fact for fact in facts.values() if isinstance(fact, str))
+    if unreadable:
+        shown = "\n  ".join(unreadable[:20])
+        logger.warning("%s: %d of %d files left out:\n  %s", folder, len(unreadable), len(paths), shown)
+    if not tracks:
+        raise InputError(f"{folder}: none of {len(paths)} audio files can be read; the first: {unreadable[0]}")
+    return Source(str(folder), weight, tracks, unreadable)
+
+
+def _look(path: Path) -> list[int] | str:
+    """Rate, channels and length of a file, or why it cannot be read."""
+    try:
+        source = open_audio(path)
+    except InputError as error:
+        return str(error)
+    return [source.sample_rate, source.channels, source.num_samples]
+
+
+class Crops(Dataset[Tensor]):
+    """Crop number i, `[n]` float32: one random channel of a random file, anywhere in it, not silent."""
+
+    def __init__(self, sources: list[Source], sample_rate: int, num_samples: int, *, seed: int, min_rms: float) -> None:
+        self.sample_rate, self.num_samples, self.seed, self.min_rms = sample_rate, num_samples, seed, min_rms
+        self.sources = []
+        for source in sources:
+            tracks = [track for track in source.tracks if self._needed(track) <= track.num_samples]
+            if not tracks:
+                raise InputError(
+                    f"{source.folder}: every file is shorter than a crop of {num_samples / sample_rate:.2f} s; "
+                    "set crop_frames lower, or add longer files"
+                )
+            # A file's chance is its number of crop positions, so that every moment is equally likely.
+            places = np.array([track.num_samples / track.sample_rate for track in tracks])
+            self.sources.append((source.weight, tracks, np.cumsum(places / places.sum())))
+        weights = np.array([weight for weight, _, _ in self.sources])
+        self.chances = np.cumsum(weights / weights.sum())
+
+    def _needed(self, track: Track) -> int:
+        """Samples at the file's own rate that give a crop, with a few more for the resampler's edges."""
+        if track.sample_rate == self.sample_rate:
+            return self.num_samples
+        return -(-self.num_samples * track.sample_rate // self.sample_rate) + 64
+
+    def __getitem__(self, index: int) -> Tensor:
+        rng = np.random.default_rng((self.seed, index))
+        for _ in range(REDRAWS):
+            _, tracks, chances = self.sources[int(np.searchsorted(self.chances, rng.random(), side="right"))]
+            track = tracks[int(np.searchsorted(chances, rng.random(), side="right"))]
+            needed = self._needed(track)
+            start = int(rng.integers(track.num_samples - needed + 1))
+            channel = int(rng.integers(track.channels))
+            try:
+                crop = self._read(track, start, needed, channel)
+            except (InputError, soundfile.LibsndfileError) as error:
+                logger.warning("%s: a crop could not be read (%s); another is drawn", track.path, error)
+                continue
+            if np.sqrt(np.square(crop, dtype=np.float64).mean()) >= self.min_rms:
+                return torch.from_numpy(crop)
+        raise InputError(
+            f"{REDRAWS} crops in a row were silent (RMS below {self.min_rms}) or unreadable; check the data"
+        )
+
+    def _read(self, track: Track, start: int, needed: int, channel: int) -> np.ndarray:
+        with soundfile.SoundFile(track.path) as file:
+            file.seek(start)
+            block = file.read(needed, dtype="float32", always_2d=True)[:, channel]
+        if len(block) < needed:
+            raise InputError(f"ends before sample {start + needed}")
+        check_finite(block, track.path, start)
+        if track.sample_rate == self.sample_rate:
+            return np.ascontiguousarray(block)
+        out = soxr.resample(block, track.sample_rate, self.sample_rate, quality="VHQ")
+        skip = (len(out) - self.num_samples) // 2
+        return np.ascontiguousarray(out[skip : skip + self.num_samples])
+
+
+class CropOrder(Sampler[int]):
+    """Crop numbers from `first` on for one of `world` processes, whose batches take turns, without an end."""
+
+    def __init__(self, first: int, batch: int, rank: int, world: int) -> None:
+        self.first, self.batch, self.rank, self.world = first, batch, rank, world
+
+    def __iter__(self) -> Iterator[int]:
+        start = self.first + self.rank * self.batch
+        while True:
+            yield from range(start, start + self.batch)
+            start += self.world * self.batch
+
+
+def decode_once(source: Source, sample_rate: int, folder: Path) -> Source:
+    """Decode and resample a source once, to int16 WAV files that are read by seeking: for slow processors.
+
+    A rerun goes on where an earlier one stopped.
+    """
+    tracks = []
+    for track in source.tracks:
+        name = hashlib.sha256(json.dumps(asdict(track)).encode()).hexdigest()[:16]
+        target = folder / f"{name}.wav"
+        if not target.exists():
+            blocks = resample(open_audio(track.path).blocks(), track.channels, track.sample_rate, sample_rate)
+            try:
+                with (
+                    replacing(target) as partial,
+                    soundfile.SoundFile(partial, "w", sample_rate, track.channels, "PCM_16") as file,
+                ):
+                    for block in blocks:
+                        file.write(block.T)
+            except soundfile.LibsndfileError as error:
+                raise InputError(f"{target}: cannot be written ({error.error_string})") from error
+        tracks.append(Track(os.fspath(target), sample_rate, track.channels, open_audio(target).num_samples))
+    return Source(source.folder, source.weight, tuple(tracks), source.unreadable)

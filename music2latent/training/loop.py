@@ -1,0 +1,482 @@
+"""The training loop: Accelerate around PyTorch, resumable to the bit, in a run folder:
+
+    RUN/run.json              configuration, data and version
+    RUN/last.pt, best.pt      weights, averaged weights, optimizer, schedule, counters
+    RUN/stats.jsonl           a line of figures now and then; RUN/tensorboard/ the same with sound and pictures
+    RUN/index-*.json          what was found in the data folders
+
+Crops, noise levels and noise follow from (seed, process, number), not from a generator's state: there is none to save.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
+
+from ..autoencoder import Autoencoder
+from ..checkpoint import Checkpoint, load_checkpoint, write_safetensors
+from ..errors import InputError, missing_extra
+from ..files import replacing
+from .config import Recipe, TrainingConfig
+from .data import CropOrder, Crops, Source, decode_once, index_folder
+from .loss import ConsistencyTraining, draw_sigmas, initialise
+from .validation import Validation
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+logger = logging.getLogger(__name__)
+
+RUN_VERSION = 1
+COLLAPSED = 0.02
+"""Spread of the latents between items below which the encoder no longer looks at its input."""
+MAY_CHANGE = {"iterations", "workers", "log_every", "validate_every", "save_every", "max_bad_steps", "compile"}
+"""Keys of the recipe that a resumed run may set anew."""
+
+
+def learning_rate(iteration: int, recipe: Recipe) -> float:
+    """Factor on `lr`: linear warm-up, then a cosine down to final_lr at the last iteration."""
+    if iteration < recipe.warmup:
+        return (iteration + 1) / recipe.warmup
+    progress = (iteration - recipe.warmup) / max(1, recipe.iterations - recipe.warmup)
+    low = recipe.final_lr / recipe.lr
+    return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def averaged(model: Autoencoder, decay: float) -> AveragedModel:
+    """A copy of a model that follows it: decay min(decay, (1 + n) / (10 + n)) at its n-th update."""
+
+    def update(own: Any, current: Any, count: Any) -> None:
+        now = min(decay, (1 + float(count)) / (10 + float(count)))
+        torch._foreach_lerp_(own, current, 1 - now)
+
+    return AveragedModel(model, multi_avg_fn=update)
+
+
+@dataclass
+class Totals:
+    """Figures summed up since the last line of stats.jsonl."""
+
+    steps: int = 0
+    bad: int = 0
+    sums: dict[str, float] | None = None
+    waited: float = 0.0
+    begun: float = 0.0
+
+    def add(self, **figures: float) -> None:
+        """Count one step."""
+        self.sums = {key: (self.sums or {}).get(key, 0.0) + value for key, value in figures.items()}
+        self.steps += 1
+
+
+class Run:
+    """One process of a training run."""
+
+    def __init__(self, config: TrainingConfig, sources: list[Source], folder: Path, accelerator: Accelerator) -> None:
+        recipe = config.recipe
+        self.config, self.folder, self.accelerator = config, folder, accelerator
+        world = accelerator.num_processes
+        if recipe.batch_size % (world * recipe.accumulate):
+            raise InputError(
+                f"batch_size = {recipe.batch_size} cannot be shared by {world} processes x accumulate = "
+                f"{recipe.accumulate}; choose a multiple of {world * recipe.accumulate}"
+            )
+        self.micro_batch = recipe.batch_size // (world * recipe.accumulate)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.model = Autoencoder(config.model)
+            initialise(self.model, recipe)
+        if recipe.channels_last:
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.to(accelerator.device)
+        self.ema: AveragedModel = averaged(self.model, recipe.ema_decay)
+        self.optimizer = torch.optim.RAdam(self.model.parameters(), lr=recipe.lr, betas=(recipe.beta1, recipe.beta2))
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda i: learning_rate(i, recipe))
+        training: torch.nn.Module = ConsistencyTraining(self.model, recipe)
+        if recipe.compile:
+            training = torch.compile(training)  # type: ignore[assignment]
+        self.training, self.prepared = accelerator.prepare(training, self.optimizer)
+        self.crops = Crops(
+            sources, config.model.sample_rate, config.crop_samples, seed=recipe.seed, min_rms=recipe.min_rms
+        )
+        self.iteration = 0
+        self.num_seen = 0
+        self.best = math.inf
+
+    # ------------------------------------------------------------------------------------- state
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs: tensors and numbers only, so that reading it runs no code."""
+        return {
+            "version": RUN_VERSION,
+            "config": json.dumps(self.config.to_dict()),
+            "iteration": self.iteration,
+            "num_seen": self.num_seen,
+            "best": self.best,
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else {},
+        }
+
+    def write(self, name: str) -> None:
+        """Write a checkpoint, replacing the older one at once or not at all.
+
+        Raises:
+            InputError: a full disk; the older one is still there.
+        """
+        path = self.folder / name
+        try:
+            with replacing(path) as partial:
+                torch.save(self.state(), partial)
+        except RuntimeError as error:  # PyTorch's writer has its own word for a full disk
+            raise InputError(f"{path}: cannot be written (is the disk full?); the older one is still there") from error
+
+    def resume(self) -> bool:
+        """Go on from RUN/last.pt, if there is one."""
+        path = self.folder / "last.pt"
+        if not path.exists():
+            return False
+        state = read_state(path)
+        check_same_run(TrainingConfig.from_dict(json.loads(state["config"])), self.config, path)
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if state["scaler"] and self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.iteration, self.num_seen, self.best = state["iteration"], state["num_seen"], state["best"]
+        return True
+
+    def start_from(self, name: str) -> None:
+        """Start from a model's weights: fine-tuning.
+
+        Raises:
+            InputError: a model of another configuration.
+        """
+        checkpoint = load_checkpoint(name)
+        ours, theirs = self.config.model.to_dict(), checkpoint.config.to_dict()
+        if other := [f"{key} {theirs[key]} instead of {ours[key]}" for key in ours if ours[key] != theirs[key]]:
+            raise InputError(f"--init-from {name}: a model of another configuration: {'; '.join(other)}")
+        self.model.load_state_dict(checkpoint.state_dict)
+        self.ema.module.load_state_dict(checkpoint.state_dict)
+
+    # ------------------------------------------------------------------------------------- steps
+
+    def batches(self) -> Iterator[Tensor]:
+        """This process's crops `[micro_batch, n]` from num_seen on, without an end."""
+        order = CropOrder(
+            self.num_seen, self.micro_batch, self.accelerator.process_index, self.accelerator.num_processes
+        )
+        workers = self.config.recipe.workers
+        loader = DataLoader(
+            self.crops,
+            self.micro_batch,
+            sampler=order,
+            num_workers=workers,
+            pin_memory=self.accelerator.device.type == "cuda",
+            prefetch_factor=4 if workers else None,
+        )
+        return iter(loader)
+
+    def draw(self, part: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Noise levels and noise of one pass: every crop's own, from (seed, its number), whichever process has it."""
+        recipe, device = self.config.recipe, self.accelerator.device
+        place = part * self.accelerator.num_processes + self.accelerator.process_index
+        first = self.num_seen + place * self.micro_batch
+        pairs, noises = [], []
+        for number in range(first, first + self.micro_batch):
+            words = np.random.SeedSequence((recipe.seed, number)).generate_state(2, np.uint64) >> np.uint64(1)
+            generator = torch.Generator().manual_seed(int(words[0]))
+            pairs.append(draw_sigmas(1, self.iteration / recipe.iterations, self.config.model, recipe, generator))
+            generator = torch.Generator(device).manual_seed(int(words[1]))
+            shape = (2, self.config.model.bins, recipe.crop_frames)
+            noises.append(torch.randn(shape, device=device, generator=generator))
+        sigma, sigma_next = (torch.cat(levels).to(device) for levels in zip(*pairs, strict=True))
+        return sigma, sigma_next, torch.stack(noises)
+
+    def step(self, batches: Iterator[Tensor], totals: Totals) -> bool:
+        """One optimizer step; False if it was skipped for a loss or gradient that is not finite."""
+        recipe, accelerator = self.config.recipe, self.accelerator
+        figures: dict[str, float] = {}
+        for part in range(recipe.accumulate):
+            begun = time.perf_counter()
+            audio = next(batches).to(accelerator.device, non_blocking=True)
+            totals.waited += time.perf_counter() - begun
+            last = part == recipe.accumulate - 1
+            with nullcontext() if last else accelerator.no_sync(self.training):
+                losses = self.training(audio, *self.draw(part))
+                accelerator.backward(losses.loss / recipe.accumulate)
+            for name in ("loss", "consistency", "spectral"):
+                figures[name] = figures.get(name, 0.0) + getattr(losses, name).item() / recipe.accumulate
+        # Between items, not along time: a collapsed encoder gives every item the same latents.
+        figures["latent_spread"] = losses.latents.std(dim=0, correction=0).mean().item()
+        norm = accelerator.clip_grad_norm_(self.training.parameters(), recipe.clip_norm or math.inf)
+        figures["gradient_norm"] = float(norm) if norm is not None else 0.0
+        finite = torch.tensor(float(all(map(math.isfinite, figures.values()))), device=accelerator.device)
+        good = bool(accelerator.reduce(finite, "sum").item() == accelerator.num_processes)
+        if good or accelerator.scaler:  # a scaler skips by itself, and needs to see the overflow to lower its scale
+            self.prepared.step()
+        self.prepared.zero_grad(set_to_none=True)
+        if good:
+            self.ema.update_parameters(self.model)
+            totals.add(lr=float(self.schedule.get_last_lr()[0]), **figures)
+        self.schedule.step()
+        self.iteration += 1
+        self.num_seen += recipe.batch_size
+        return good
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a run's checkpoint.
+
+    Raises:
+        InputError: a damaged file, or one that a newer version wrote.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"{path}: damaged, or not a training checkpoint; best.pt may be whole") from error
+    if not isinstance(state, dict) or state.get("version") != RUN_VERSION:
+        found = state.get("version") if isinstance(state, dict) else None
+        raise InputError(f"{path}: written by version {found} of the trainer, this one reads {RUN_VERSION}; update")
+    return state
+
+
+def check_same_run(before: TrainingConfig, now: TrainingConfig, path: Path) -> None:
+    """Refuse to resume with another configuration, naming the keys."""
+    old, new = before.to_dict(), now.to_dict()
+    differing = [
+        f"{table}.{key} was {old[table][key]}, now {new[table][key]}"
+        for table in old
+        for key in old[table]
+        if old[table][key] != new[table][key] and not (table == "training" and key in MAY_CHANGE)
+    ]
+    if differing:
+        raise InputError(f"{path}: a run of another configuration: {'; '.join(differing)}; choose another --output")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second run out of a folder.
+
+    Raises:
+        InputError: one is there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"{folder}: another run is training there; wait for it, or choose another --output"
+            ) from error
+        yield
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM end up in the list, to be looked at after each step, instead of breaking into one."""
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda n, _: received.append(n)) for number in numbers]
+    try:
+        yield received
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def make_accelerator(recipe: Recipe) -> Accelerator:
+    """Accelerate's view of this process: device, precision, its place among the others.
+
+    Raises:
+        InputError: accelerate is not installed, or fp16 without a device that has it.
+    """
+    try:
+        from accelerate import Accelerator
+    except ImportError as error:
+        raise missing_extra("accelerate", "train", "training") from error
+    if recipe.precision == "fp16" and not torch.cuda.is_available():
+        raise InputError("precision = fp16 needs CUDA; use --set precision=bf16, or =no for float32")
+    return Accelerator(mixed_precision=recipe.precision)
+
+
+def train(
+    config: TrainingConfig,
+    data: list[tuple[Path, float]],
+    output: Path,
+    *,
+    validation: Path | None = None,
+    init_from: str | None = None,
+    max_minutes: float | None = None,
+    decode_to: Path | None = None,
+) -> int:
+    """Train until the schedule ends, the time is up, or a signal comes; returns the iteration reached.
+
+    Run again with the same arguments, it goes on where it stopped, and ends with the weights of a straight run.
+
+    Args:
+        config: model and recipe.
+        data: folders of audio, each with its weight.
+        output: the run folder.
+        validation: a folder of audio to measure and listen to now and then.
+        init_from: a model (any name of `load_checkpoint`) to start from; ignored by a run that is resumed.
+        max_minutes: stop cleanly, with a checkpoint, after so long.
+        decode_to: a folder to decode the data to, once; crops are then read from there.
+
+    Raises:
+        InputError: unusable data, a folder of another run, a full disk, or a loss that stays not finite.
+    """
+    begun = time.monotonic()
+    accelerator = make_accelerator(config.recipe)
+    main = accelerator.is_main_process
+    with locked(output) if main else nullcontext(), stop_signals() as stop:
+        with accelerator.main_process_first():  # the others read its index
+            sources = [index_folder(folder, weight, output) for folder, weight in data]
+            if decode_to:
+                sources = [decode_once(source, config.model.sample_rate, decode_to) for source in sources]
+            held = index_folder(validation, 1.0, output) if validation else None
+        run = Run(config, sources, output, accelerator)
+        if not run.resume() and init_from:
+            run.start_from(init_from)
+        if main:
+            _write_run(output, config, data)
+        checks = Validation(held, config) if held else None
+        _loop(run, checks, stop, None if max_minutes is None else begun + 60 * max_minutes)
+        accelerator.end_training()
+    return run.iteration
+
+
+def _write_run(output: Path, config: TrainingConfig, data: list[tuple[Path, float]]) -> None:
+    facts = {"version": RUN_VERSION, "data": [[str(folder.resolve()), weight] for folder, weight in data]}
+    with replacing(output / "run.json") as partial:
+        partial.write_text(json.dumps(facts | config.to_dict(), indent=2) + "\n")
+
+
+def _loop(run: Run, checks: Validation | None, stop: list[int], deadline: float | None) -> None:
+    from .report import Report
+
+    recipe, batches, bad = run.config.recipe, run.batches(), 0
+    totals = Totals(begun=time.perf_counter())
+    with Report(run.folder, recipe.iterations, run.iteration, enabled=run.accelerator.is_main_process) as report:
+        while run.iteration < recipe.iterations:
+            bad = 0 if run.step(batches, totals) else bad + 1
+            totals.bad += bad > 0
+            report.advance(run.iteration, recipe.batch_size)
+            if bad >= recipe.max_bad_steps:
+                raise InputError(
+                    f"stopped at iteration {run.iteration}: {bad} steps in a row had a loss or gradient that is not "
+                    "finite; last.pt is from before. Lower lr, or use precision=bf16"
+                )
+            if run.iteration % recipe.log_every == 0 and totals.steps:
+                report.log(run.iteration, run.num_seen, totals, recipe.batch_size)
+                if totals.sums and totals.sums["latent_spread"] / totals.steps < COLLAPSED:
+                    logger.warning(
+                        "iteration %d: the latents hardly differ between items; the encoder has collapsed. "
+                        "Lower lr, or set init = variance_preserving",
+                        run.iteration,
+                    )
+                totals = Totals(begun=time.perf_counter())
+            out_of_time = deadline is not None and time.monotonic() > deadline
+            ending = bool(stop) or out_of_time or run.iteration == recipe.iterations
+            if run.accelerator.num_processes > 1:  # all end together, or the rest would wait for ever
+                flag = torch.tensor(float(ending), device=run.accelerator.device)
+                ending = bool(run.accelerator.reduce(flag, "sum").item())
+            if bad == 0 and (ending or run.iteration % recipe.save_every == 0):
+                if run.accelerator.is_main_process:
+                    run.write("last.pt")
+                run.accelerator.wait_for_everyone()
+            if checks and (run.iteration % recipe.validate_every == 0 or run.iteration == recipe.iterations):
+                _validate(run, checks, report)
+            if ending:
+                break
+
+
+def _validate(run: Run, checks: Validation, report: Any) -> None:
+    if run.accelerator.is_main_process:
+        result = checks.measure(cast(Autoencoder, run.ema.module))
+        report.validation(run.iteration, result, run.config.model)
+        better = result.metrics["log_spectral_distance"] < run.best
+        run.best = min(run.best, result.metrics["log_spectral_distance"])
+        if better:
+            run.write("best.pt")
+    run.accelerator.wait_for_everyone()
+
+
+def export_weights(run: Path, target: Path, *, half: bool = False, best: bool = False, crops: int = 256) -> Checkpoint:
+    """Write a run's averaged weights as a model file, with latent statistics over its training data.
+
+    Args:
+        run: the run folder.
+        target: a `.safetensors` file; a model card is written beside it.
+        half: round the weights to float16.
+        best: the checkpoint with the best validation instead of the last.
+        crops: training crops that the statistics are taken over.
+
+    Raises:
+        InputError: not a run folder, data that has gone, or a place that cannot be written.
+    """
+    path = run / ("best.pt" if best else "last.pt")
+    if not path.exists():
+        raise InputError(f"{path}: no such checkpoint; expected the --output folder of music2latent train")
+    state, facts = read_state(path), json.loads((run / "run.json").read_text())
+    config = TrainingConfig.from_dict(json.loads(state["config"]))
+    model = Autoencoder(config.model)
+    weights = {key.removeprefix("module."): weight for key, weight in state["ema"].items() if key != "n_averaged"}
+    model.load_state_dict(weights)
+    sources = [index_folder(Path(folder), weight, run) for folder, weight in facts["data"]]
+    latents = _latents_of(
+        model.eval(),
+        Crops(
+            sources,
+            config.model.sample_rate,
+            config.crop_samples,
+            seed=config.recipe.seed,
+            min_rms=config.recipe.min_rms,
+        ),
+        crops,
+    )
+    hours = sum(source.hours for source in sources)
+    crop = config.recipe.crop_frames // config.model.frames_per_latent  # longer windows are not what it has seen
+    checkpoint = Checkpoint(
+        config.model,
+        weights,
+        target.stem,
+        latent_scale=float(latents.square().mean().sqrt()),
+        latent_mean=tuple(latents.mean((0, 2)).tolist()),
+        latent_std=tuple(latents.std((0, 2)).tolist()),
+        window=(crop, min(2, crop // 4)),
+        provenance=f"trained {state['iteration']} iterations, {state['num_seen']} crops, on {hours:.1f} hours of audio",
+        license="set by its trainer",
+    )
+    write_safetensors(target, checkpoint, half=half)
+    from .report import model_card
+
+    with replacing(target.with_suffix(".md")) as partial:
+        partial.write_text(model_card(checkpoint, config, state))
+    return checkpoint
+
+
+@torch.no_grad()
+def _latents_of(model: Autoencoder, crops: Crops, count: int) -> Tensor:
+    from .. import spectrogram
+
+    frames = [spectrogram.frame(crops[index][None], model.config.hop_length) for index in range(count)]
+    return torch.cat([model.encode(one) for one in frames])

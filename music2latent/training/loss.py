@@ -1,0 +1,134 @@
+"""The consistency training loss (improved consistency training, arXiv 2310.14189; the Music2Latent paper, section 3.3).
+
+L = 1 / (sigma - sigma_next) * d(D(x + sigma n, sigma, z), stopgrad D(x + sigma_next n, sigma_next, z))
+d(a, b) = sqrt(||a - b||^2 + c^2) - c,  c = 0.00054 sqrt(number of elements)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .. import spectrogram
+from ..autoencoder import Autoencoder
+from ..config import ModelConfig
+from .config import Recipe
+
+
+def sigma_of(u: Tensor, config: ModelConfig) -> Tensor:
+    """sigma(u) = (sigma_min^(1/rho) + u (sigma_max^(1/rho) - sigma_min^(1/rho)))^rho for u in [0, 1]."""
+    low, high = config.sigma_min ** (1 / config.rho), config.sigma_max ** (1 / config.rho)
+    return (low + u * (high - low)) ** config.rho
+
+
+def step_size(progress: float, recipe: Recipe) -> float:
+    """Distance in u of a pair of noise levels: from first_step down to last_step, exponentially.
+
+    With the published numbers it is 0.1^(1 + 2 k / K) at progress k / K.
+    """
+    return float(recipe.first_step * (recipe.last_step / recipe.first_step) ** progress)
+
+
+def draw_sigmas(
+    count: int, progress: float, config: ModelConfig, recipe: Recipe, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Noise levels (sigma, sigma_next), each `[count]` float64, sigma > sigma_next.
+
+    u is one of `noise_levels` grid points, weighted by N(log sigma(u); P_mean, P_std), plus a jitter of one grid step.
+    """
+    grid = torch.arange(recipe.noise_levels, dtype=torch.float64) / recipe.noise_levels
+    weights = torch.exp(-0.5 * ((sigma_of(grid, config).log() - recipe.P_mean) / recipe.P_std) ** 2)
+    points = torch.multinomial(weights, count, replacement=True, generator=generator)
+    jitter = torch.rand(count, dtype=torch.float64, generator=generator) / recipe.noise_levels
+    u = grid[points] + jitter
+    # u itself may lie below one step; then the neighbour is sigma_min, and the two must not meet.
+    u = u.clamp(min=1e-6)
+    return sigma_of(u, config), sigma_of((u - step_size(progress, recipe)).clamp(min=0), config)
+
+
+def pseudo_huber(a: Tensor, b: Tensor) -> Tensor:
+    """d(a, b) per item, `[B]`, over all other axes."""
+    c = 0.00054 * math.sqrt(a[0].numel())
+    return ((a - b).flatten(1).square().sum(1) + c**2).sqrt() - c
+
+
+def spectral_distance(a: Tensor, b: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Distance of the magnitudes of audio `[B, n]`, several resolutions: L1 of values and of logarithms, `[B]`."""
+    total = a.new_zeros(len(a))
+    for size in sizes:
+        window = torch.hann_window(size, device=a.device)
+        one, two = (
+            torch.stft(x, size, size // 4, window=window, return_complex=True).abs().clamp(min=1e-5) / math.sqrt(size)
+            for x in (a, b)
+        )
+        total = total + (one - two).abs().flatten(1).mean(1) + (one.log() - two.log()).abs().flatten(1).mean(1)
+    return total / len(sizes)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one pass gives: the loss to descend, its parts, and the latents."""
+
+    loss: Tensor
+    consistency: Tensor
+    spectral: Tensor
+    latents: Tensor
+
+
+class ConsistencyTraining(nn.Module):
+    """The model with its loss, as one module: what runs in parallel and gets compiled."""
+
+    def __init__(self, model: Autoencoder, recipe: Recipe) -> None:
+        super().__init__()
+        self.model = model
+        self.recipe = recipe
+        for name, parameter in model.decoder.bottleneck_layers.named_parameters():
+            if (
+                ".proj_emb." in name
+            ):  # in the checkpoint, used by nothing; parallel training would wait for its gradient
+                parameter.requires_grad_(False)
+
+    def forward(self, audio: Tensor, sigma: Tensor, sigma_next: Tensor, noise: Tensor) -> Losses:
+        """audio `[B, n]`, noise levels `[B]` float64, noise `[B, 2, F, T]` shared by student and target."""
+        model, config = self.model, self.model.config
+        with torch.no_grad():
+            x = spectrogram.spectrogram(audio, config.hop_length)
+        latents = model.encoder(x)
+        pyramid = model.decoder(latents)
+        weight = (1 / (sigma - sigma_next)).to(x.dtype)
+        sigma, sigma_next = sigma.to(x.dtype), sigma_next.to(x.dtype)
+
+        student = model.denoise(x + sigma[:, None, None, None] * noise, sigma, pyramid)
+        with torch.no_grad():  # the same weights and latents; the gradient goes through the student alone
+            target = model.denoise(
+                x + sigma_next[:, None, None, None] * noise, sigma_next, [p.detach() for p in pyramid]
+            )
+        consistency = (weight * pseudo_huber(student, target)).mean()
+
+        spectral = consistency.new_zeros(())
+        if self.recipe.spectral_weight:
+            highest = torch.full_like(sigma, config.sigma_max)
+            one_step = model.denoise(config.sigma_max * noise, highest, pyramid)
+            decoded = spectrogram.overlap_add(spectrogram.synthesise(one_step))
+            inner = slice(config.edge, -config.edge)  # where nothing fades
+            spectral = spectral_distance(decoded[:, inner], audio[:, inner], self.recipe.spectral_sizes).mean()
+        loss = consistency + self.recipe.spectral_weight * spectral
+        return Losses(loss, consistency.detach(), spectral.detach(), latents.detach().float())
+
+
+def initialise(model: Autoencoder, recipe: Recipe) -> None:
+    """Variance-preserving convolutions, if the recipe asks for them; those that start at zero stay at zero.
+
+    With the framework's default and a high learning rate the encoder collapses: tanh saturates, and the latents no
+    longer depend on the input.
+    """
+    if recipe.init == "default":
+        return
+    for module in model.modules():
+        if isinstance(module, (nn.Conv1d, nn.Conv2d)) and bool(module.weight.any()):
+            nn.init.normal_(module.weight, std=1 / math.sqrt(module.weight[0].numel()))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

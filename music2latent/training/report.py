@@ -1,0 +1,106 @@
+"""What a run says of itself: a progress line, stats.jsonl, TensorBoard, and the model card of exported weights."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from .. import spectrogram
+from ..checkpoint import Checkpoint
+from ..config import ModelConfig
+from .config import TrainingConfig
+
+if TYPE_CHECKING:
+    from .loop import Totals
+    from .validation import Validated
+
+
+class Report(AbstractContextManager["Report"]):
+    """Only the main process reports; in the others every call does nothing."""
+
+    def __init__(self, folder: Path, iterations: int, start: int, *, enabled: bool) -> None:
+        self.enabled = enabled
+        if not enabled:
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.stats = (folder / "stats.jsonl").open("a")
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=start)
+        console = Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.task = self.progress.add_task("", total=iterations, completed=start, figures="")
+        self.progress.start()
+        self.begun, self.crops = time.perf_counter(), 0
+
+    def __exit__(self, *_: object) -> None:
+        if self.enabled:
+            self.progress.stop()
+            self.stats.close()
+            self.board.close()
+
+    def advance(self, iteration: int, crops: int) -> None:
+        """One step is done."""
+        if self.enabled:
+            self.crops += crops
+            rate = self.crops / (time.perf_counter() - self.begun)
+            self.progress.update(self.task, completed=iteration, figures=f"{rate:.1f} crops/s")
+
+    def log(self, iteration: int, num_seen: int, totals: Totals, crops: int) -> None:
+        """Write the means since the last line."""
+        if not self.enabled or totals.sums is None:
+            return
+        seconds = time.perf_counter() - totals.begun
+        figures = {key: value / totals.steps for key, value in totals.sums.items()}
+        figures |= {
+            "crops_per_second": totals.steps * crops / seconds,
+            "waiting_for_data": totals.waited / seconds,
+            "skipped_steps": float(totals.bad),
+        }
+        self._write(iteration, {"num_seen": num_seen, **figures})
+
+    def validation(self, iteration: int, result: Validated, model: ModelConfig) -> None:
+        """Write the figures of a validation, and its clips to listen to and look at."""
+        if not self.enabled:
+            return
+        self._write(iteration, {f"validation/{key}": value for key, value in result.metrics.items()})
+        for name, clips in (("original", result.originals), ("reconstruction", result.reconstructions)):
+            for number, clip in enumerate(clips):
+                self.board.add_audio(f"clip {number}/{name}", clip, iteration, model.sample_rate)
+                self.board.add_image(f"clip {number}/{name}", picture(clip, model.hop_length), iteration)
+
+    def _write(self, iteration: int, figures: dict[str, Any]) -> None:
+        self.stats.write(json.dumps({"iteration": iteration, **figures}) + "\n")
+        self.stats.flush()
+        for key, value in figures.items():
+            self.board.add_scalar(key, value, iteration)
+
+
+def picture(clip: Tensor, hop_length: int) -> Tensor:
+    """A spectrogram as a grey image `[1, F, T]` in [0, 1], low frequencies at the bottom, 80 dB from black to white."""
+    levels = 20 * spectrogram.magnitudes(clip[None], hop_length)[0].clamp(min=1e-4).log10()
+    return ((levels - levels.max() + 80) / 80).clamp(0, 1).flip(0)[None]
+
+
+def model_card(checkpoint: Checkpoint, config: TrainingConfig, state: dict[str, Any]) -> str:
+    """What is known of exported weights, as a page to complete."""
+    settings = "\n".join(f"{key} = {json.dumps(value)}" for key, value in config.to_dict()["training"].items())
+    return (
+        f"# {checkpoint.model_id}\n\n{checkpoint.provenance[0].upper()}{checkpoint.provenance[1:]}. "
+        f"Latent scale {checkpoint.latent_scale:.4f}; best validated log-spectral distance {state['best']:.2f} dB.\n\n"
+        f"Licence: {checkpoint.license}.\n\n```toml\n[training]\n{settings}\n```\n"
+    )

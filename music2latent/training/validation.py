@@ -1,0 +1,64 @@
+"""Fixed validation clips: what the averaged weights make of them, in figures, sound and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .. import spectrogram
+from ..autoencoder import Autoencoder
+from ..noise import keyed_noise
+from .config import TrainingConfig
+from .data import Crops, Source
+from .loss import spectral_distance
+
+CLIPS = 64
+"""Crops that are measured; the first few are kept to look at and listen to."""
+SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Validated:
+    """Figures over all clips, and the first few clips before and after, `[SHOWN, n]`."""
+
+    metrics: dict[str, float]
+    originals: Tensor
+    reconstructions: Tensor
+
+
+class Validation:
+    """The clips: always the same crops of the validation files, and the same noise."""
+
+    def __init__(self, source: Source, config: TrainingConfig) -> None:
+        self.config = config
+        crops = Crops([source], config.model.sample_rate, config.crop_samples, seed=0, min_rms=config.recipe.min_rms)
+        self.audio = torch.stack([crops[index] for index in range(CLIPS)])
+
+    @torch.no_grad()
+    def measure(self, model: Autoencoder) -> Validated:
+        """Encode and decode every clip in one step."""
+        config = self.config.model
+        length = self.config.recipe.crop_frames // config.frames_per_latent
+        noise = keyed_noise(0, 0, 0, length, config)[None].to(model.device)
+        decoded = []
+        for clip in self.audio.split(1):
+            frames = spectrogram.frame(clip.to(model.device), config.hop_length)
+            latents = model.encode(frames)
+            decoded.append(spectrogram.inverse(model.decode(latents, lambda step: noise)).cpu())
+        reconstructed = torch.cat(decoded)
+        inner = slice(config.edge, -config.edge)
+        before, after = self.audio[:, inner], reconstructed[:, inner]
+        distance = spectral_distance(after, before, self.config.recipe.spectral_sizes).mean()
+        metrics = {
+            "log_spectral_distance": float(log_spectral_distance(before, after, config.hop_length).mean()),
+            "spectral_distance": float(distance),
+        }
+        return Validated(metrics, self.audio[:SHOWN], reconstructed[:SHOWN])
+
+
+def log_spectral_distance(a: Tensor, b: Tensor, hop_length: int) -> Tensor:
+    """Root mean square over bins of the difference of levels in dB, mean over frames, `[B]`. Floor: -80 dB."""
+    one, two = (20 * spectrogram.magnitudes(x, hop_length).clamp(min=1e-4).log10() for x in (a, b))
+    return (one - two).square().mean(1).sqrt().mean(1)

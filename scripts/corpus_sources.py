@@ -1,0 +1,64 @@
+"""What the corpus of scripts/corpus.py is made of: packages of Debian 12, and where in them music and speech are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a copyright file in free text says of the audio, and words in it that show it still says so."""
+
+    licence: str
+    author: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a package keeps music or speech: under `root`, the paths (without suffix) that match `pattern`.
+
+    `origin` is what its copyright file calls `root`. A pk3 archive is a folder here.
+    """
+
+    package: str
+    kind: str
+    root: str
+    pattern: str = "(?P<track>.+)"
+    origin: str = ""
+    stated: Stated | None = None
+
+
+_GAMES = "usr/share/games/"
+_VOICES = "(?P<voice>[^/]+)/(?P<track>.+)"
+_FISH = "(?P<track>.+/(?P<voice>cs|nl)/.+)"
+_HEDGE = "share/hedgewars/Data/Sounds/"
+_STAMPS = "(?P<track>.+)_desc(_(?P<voice>[a-z]{2}))?"
+_GPL = "General Public License version 2 or at your option any later version"
+_WESNOTH = Stated("GPL-2+", "David White and the Battle for Wesnoth contributors", _GPL)
+_NEXUIZ = Stated("GPL-2+", "Alientrap, Lee Vermeulen", "either version 2 of the License, or (at your option) any later")
+_MCCRACKEN = Stated("CC-BY-SA-3.0", "Max McCracken", "in the title of this License: Attribution, ShareAlike.")
+_SECTOID = Stated("Expat", "Carlos Viola Iborra", "Permission is hereby granted, free of charge")
+_MULDJORD = Stated("CC-BY-SA-3.0", "El Senator (Muldjord)", "Creative Commons Attribution ShareAlike licence 3.0")
+_FILLETS = Stated("GPL-2", "ALTAR interactive and the Fish Fillets NG authors", "version 2 dated June, 1991")
+SOURCES = (
+    Source("wesnoth-1.16-music", "music", f"{_GAMES}wesnoth/1.16/data/core/music/", stated=_WESNOTH),
+    Source("warzone2100-music", "music", f"{_GAMES}warzone2100/music/"),
+    Source("nexuiz-music", "music", f"{_GAMES}nexuiz/data/music.pk3/sound/cdtracks/", stated=_NEXUIZ),
+    Source("singularity-music", "music", f"{_GAMES}singularity/music/", stated=_MCCRACKEN),
+    Source("hyperrogue-music", "music", "usr/share/hyperrogue/music/", origin="music/"),
+    Source("fretsonfire-songs-sectoid", "music", f"{_GAMES}fretsonfire/data/songs/sectoid/", stated=_SECTOID),
+    Source("fretsonfire-songs-muldjord", "music", f"{_GAMES}fretsonfire/data/songs/muldjord/", stated=_MULDJORD),
+    Source("ufoai-music", "music", f"{_GAMES}ufoai/base/0music.pk3/music/", origin="base/music/"),
+    Source("colobot-common-sounds", "music", f"{_GAMES}colobot/music/"),
+    Source("planetblupi-music-ogg", "music", "usr/share/planetblupi/music/"),
+    Source("marsshooter-data", "music", f"{_GAMES}marsshooter/audio/music/", origin="data/audio/music/"),
+    Source("hedgewars-data", "music", f"{_GAMES}hedgewars/Data/Music/", origin="share/hedgewars/Data/Music/"),
+    Source("hedgewars-data", "speech", f"{_GAMES}hedgewars/Data/Sounds/", f"voices/{_VOICES}", _HEDGE),
+    Source("klettres-data", "speech", "usr/share/klettres/", _VOICES),
+    Source("ktuberling-data", "speech", "usr/share/ktuberling/sounds/", _VOICES),
+    Source("gcin-voice", "speech", "usr/share/gcin-voice/ogg/", "(?P<track>[^/]+)/(?P<voice>[35])"),
+    Source("fillets-ng-data-cs", "speech", f"{_GAMES}fillets-ng/sound/", _FISH, stated=_FILLETS),
+    Source("fillets-ng-data-nl", "speech", f"{_GAMES}fillets-ng/sound/", _FISH, stated=_FILLETS),
+    Source("tuxpaint-stamps-default", "speech", "usr/share/tuxpaint/stamps/", _STAMPS),
+)
