@@ -19,7 +19,8 @@ PACKAGE = ROOT / "music2latent"
 FLOORS = [
     "cli __main__",
     "plot codec training.loop",
-    "training.validation training.report training.summary",
+    "training.report training.summary",
+    "training.validation",
     "training.loss training.data",
     "training.config",
     "checkpoint published",

@@ -18,7 +18,6 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,6 +34,7 @@ from ..files import replacing
 from .config import Recipe, TrainingConfig
 from .data import CropOrder, Crops, Source, decode_once, index_folder
 from .loss import ConsistencyTraining, draw_sigmas, initialise
+from .report import Report, Totals, model_card
 from .validation import Validation
 
 if TYPE_CHECKING:
@@ -66,22 +66,6 @@ def averaged(model: Autoencoder, decay: float) -> AveragedModel:
         torch._foreach_lerp_(own, current, 1 - now)
 
     return AveragedModel(model, multi_avg_fn=update)
-
-
-@dataclass
-class Totals:
-    """Figures summed up since the last line of stats.jsonl."""
-
-    steps: int = 0
-    bad: int = 0
-    sums: dict[str, float] | None = None
-    waited: float = 0.0
-    begun: float = 0.0
-
-    def add(self, **figures: float) -> None:
-        """Count one step."""
-        self.sums = {key: (self.sums or {}).get(key, 0.0) + value for key, value in figures.items()}
-        self.steps += 1
 
 
 class Run:
@@ -371,8 +355,6 @@ def _write_run(output: Path, config: TrainingConfig, data: list[tuple[Path, floa
 
 
 def _loop(run: Run, checks: Validation | None, stop: list[int], deadline: float | None) -> None:
-    from .report import Report
-
     recipe, batches, bad = run.config.recipe, run.batches(), 0
     totals = Totals(begun=time.perf_counter())
     with Report(run.folder, recipe.iterations, run.iteration, enabled=run.accelerator.is_main_process) as report:
@@ -409,7 +391,7 @@ def _loop(run: Run, checks: Validation | None, stop: list[int], deadline: float 
                 break
 
 
-def _validate(run: Run, checks: Validation, report: Any) -> None:
+def _validate(run: Run, checks: Validation, report: Report) -> None:
     if run.accelerator.is_main_process:
         result = checks.measure(cast(Autoencoder, run.ema.module))
         report.validation(run.iteration, result, run.config.model)
@@ -467,8 +449,6 @@ def export_weights(run: Path, target: Path, *, half: bool = False, best: bool = 
         license="set by its trainer",
     )
     write_safetensors(target, checkpoint, half=half)
-    from .report import model_card
-
     with replacing(target.with_suffix(".md")) as partial:
         partial.write_text(model_card(checkpoint, config, state))
     return checkpoint

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -14,10 +15,23 @@ from .. import spectrogram
 from ..checkpoint import Checkpoint
 from ..config import ModelConfig
 from .config import TrainingConfig
+from .validation import Validated
 
-if TYPE_CHECKING:
-    from .loop import Totals
-    from .validation import Validated
+
+@dataclass
+class Totals:
+    """Figures summed up since the last line of stats.jsonl."""
+
+    steps: int = 0
+    bad: int = 0
+    sums: dict[str, float] | None = None
+    waited: float = 0.0
+    begun: float = 0.0
+
+    def add(self, **figures: float) -> None:
+        """Count one step."""
+        self.sums = {key: (self.sums or {}).get(key, 0.0) + value for key, value in figures.items()}
+        self.steps += 1
 
 
 class Report(AbstractContextManager["Report"]):
