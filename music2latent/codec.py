@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from . import audio as audio_files
-from . import spectrogram, windows
+from . import windowed, windows
 from .checkpoint import Checkpoint, load_checkpoint, upload, write_folder
 from .config import ModelConfig
+from .devices import resolve_device, resolve_dtype
 from .errors import InputError
 from .latents import Latents
-from .noise import keyed_noise
 
 CODING_RATES = (44100, 48000)
 """Sample rates that audio can be coded at; all others are resampled to the model's own, the first."""
@@ -59,13 +59,13 @@ class EncoderDecoder:
         *,
         revision: str | None = None,
     ) -> None:
-        target = _device(device)
+        target = resolve_device(device)
         if load_path_inference is not None:
             model = Path(load_path_inference)
         self.checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model, revision=revision)
         self.fingerprint = self.checkpoint.fingerprint()
         """SHA-256 of configuration and weights, as they were loaded."""
-        self.gen = self.checkpoint.build().to(target, _dtype(dtype, target))
+        self.gen = self.checkpoint.build().to(target, resolve_dtype(dtype, target))
         """The networks, a `torch.nn.Module` with `.encoder` and `.decoder`."""
 
     # ------------------------------------------------------------------------------------- facts
@@ -207,22 +207,9 @@ class EncoderDecoder:
                 f"{items.shape[-1]} samples are too few for encode, which needs {self.config.edge + self.frame_size} "
                 "for one latent; use compress, or pad the audio"
             )
-        frames = spectrogram.frame(items, self.config.hop_length)  # [N, T, n_fft], a view
-        window, spans = self._hard_windows(length, max_waveform_length)
-        per_latent = self.config.frames_per_latent
-        total = length * per_latent
-        run = self.gen.encode_features if extract_features else self.gen.encode
-
-        results = []
+        window, batch_size = self._hard_arguments(max_waveform_length, max_batch_size)
         with _graph(grad):
-            for batch in _batches(len(spans), len(items), max_batch_size):
-                picks = [
-                    frames[item, torch.arange(spans[w] * per_latent, (spans[w] + window) * per_latent) % total]
-                    for w, item in batch
-                ]
-                results.append(run(torch.stack(picks)))
-            joined = torch.cat(results).unflatten(0, (len(spans), len(items)))  # [windows, N, D, window]
-            latents = joined.permute(1, 2, 0, 3).flatten(2)[..., :length]
+            latents = windowed.encode_hard(self.gen, items, window, batch_size, extract_features=extract_features)
             if not extract_features:
                 latents = latents / self.latent_scale
         return latents.view(*samples.shape[:-1], *latents.shape[1:]) if samples.ndim == 3 else latents
@@ -274,67 +261,28 @@ class EncoderDecoder:
         seed = int(torch.randint(2**62, ())) if seed is None else seed
         _check_seed(seed)
         items = values.to(self.device, torch.float32).reshape(-1, *values.shape[-2:])
-        length = items.shape[-1]
-        window, spans = self._hard_windows(length, max_waveform_length)
-
+        window, batch_size = self._hard_arguments(max_waveform_length, max_batch_size)
         with _graph(grad):
-            audio = torch.zeros(len(items), length * self.frame_size + self.config.edge)
-            for batch in _batches(len(spans), len(items), max_batch_size):
-                picks = [items[item][:, torch.arange(spans[w], spans[w] + window) % length] for w, item in batch]
-                starts = [spans[w] for w, _ in batch]
-                specs = self._decode(torch.stack(picks), denoising_steps, starts, seed, noise)
-                for (w, item), spec in zip(batch, specs, strict=True):
-                    kept = spec[None, ..., : (length - spans[w]) * self.config.frames_per_latent]
-                    if kept.shape[-1]:
-                        piece = spectrogram.overlap_add(spectrogram.synthesise(kept))[0].cpu()
-                        start = spans[w] * self.frame_size
-                        audio[item, start : start + len(piece)] += piece
-            audio = audio.clamp(-1, 1)
+            scaled = items * self.latent_scale
+            audio = windowed.decode_hard(
+                self.gen, scaled, window, batch_size, num_steps=denoising_steps, seed=seed, noise=noise
+            )
             if num_samples is not None:
                 _check_count("num_samples", num_samples)
                 audio = torch.nn.functional.pad(audio, (0, num_samples - audio.shape[-1]))
         return audio.view(*values.shape[:2], -1) if values.ndim == 4 else audio
 
-    def _hard_windows(self, length: int, max_waveform_length: int | None) -> tuple[int, list[int]]:
-        """The published package's windows over `length` latents: their size, and where each starts.
-
-        Windows follow each other without overlap. What the last one lacks comes from the beginning; a length that is
-        a multiple of the window, and more than one, gets one more window of nothing but that.
-        """
+    def _hard_arguments(self, max_waveform_length: int | None, max_batch_size: int | None) -> tuple[int, int]:
+        """Window in latents, and windows per batch, with the defaults in place."""
         own = self.checkpoint.window
         default = own[0] * self.frame_size if own else DROP_IN_WINDOW
         samples = default if max_waveform_length is None else max_waveform_length
         window = samples // self.config.hop_length // self.config.frames_per_latent
         if window < 1:
             raise InputError(f"max_waveform_length = {samples}; at least {self.frame_size} samples, one latent")
-        if length <= window:
-            return length, [0]
-        return window, [index * window for index in range(length // window + 1)]
-
-    def _decode(
-        self,
-        latents: Tensor,
-        num_steps: int,
-        starts: list[int],
-        seed: int,
-        noise: Callable[[tuple[int, ...]], Any] | None = None,
-    ) -> Tensor:
-        """One batch of windows `[B, D, L]` that start at these latents -> spectrogram `[B, 2, F, T]`."""
-        count = latents.shape[-1]
-        shape = (len(latents), 2, self.config.bins, count * self.config.frames_per_latent)
-
-        def draw(step: int) -> Tensor:
-            if noise is not None:
-                drawn = torch.as_tensor(noise(shape))
-                if drawn.shape != shape:
-                    raise InputError(f"noise of shape {list(drawn.shape)}; asked for {list(shape)}")
-                return drawn.to(self.device, torch.float32)
-            if step == num_steps:  # multiplied by zero; only a caller's own stream needs it drawn
-                return torch.zeros((), device=self.device)
-            keyed = {start: keyed_noise(seed, step, start, start + count, self.config) for start in set(starts)}
-            return torch.stack([keyed[start] for start in starts]).to(self.device)
-
-        return self.gen.decode(latents * self.latent_scale, draw, num_steps)
+        batch_size = 1 if max_batch_size is None else max_batch_size
+        _check_count("max_batch_size", batch_size)
+        return window, batch_size
 
     # ------------------------------------------------------------------------------------- the better contract
 
@@ -366,17 +314,12 @@ class EncoderDecoder:
         source = audio_files.open_source(audio, sample_rate)
         plan = self._plan(window_seconds, rate, windows.encoder_context(self.config))
         blocks = audio_files.resample(source.blocks(), source.channels, source.sample_rate, rate)
-        joiner, parts = windows.Joiner(), []
-        for start, window, last in windows.cut(windows.padded(blocks, self.config), plan, self.config):
-            frames = spectrogram.frame(torch.from_numpy(window).to(self.device), self.config.hop_length)
-            with torch.no_grad():  # channels one by one: memory does not grow with them
-                values = torch.cat([self.gen.encode(channel[None]) for channel in frames]).cpu() / self.latent_scale
-            count = values.shape[-1]
-            until = start + (count if last else plan.step)
-            weights = plan.weights(count, first=start == 0, last=last)
-            parts.append(joiner.push(values * weights, start, until))
+        parts, done = [], 0
+        for part in windowed.encode_blocks(self.gen, blocks, plan):
+            parts.append(part / self.latent_scale)
+            done += part.shape[-1]
             if progress:
-                progress(min(until * self.frame_size / rate / source.duration, 1.0))
+                progress(min(done * self.frame_size / rate / source.duration, 1.0))
         return Latents(
             torch.cat(parts, dim=-1), source.sample_rate, source.num_samples, rate, self.model_id, self.fingerprint
         )
@@ -395,7 +338,8 @@ class EncoderDecoder:
         _check_count("num_steps", num_steps)
         _check_seed(seed)
         plan = self._plan(window_seconds, latents.coding_rate, windows.decoder_context(self.config))
-        blocks = self._decoded_blocks(latents, plan, seed, num_steps)
+        values = latents.values * self.latent_scale
+        blocks = windowed.decode_blocks(self.gen, values, plan, num_steps=num_steps, seed=seed)
         resampled = audio_files.resample(blocks, latents.channels, latents.coding_rate, latents.sample_rate)
         left = latents.num_samples
         for block in resampled:
@@ -406,26 +350,6 @@ class EncoderDecoder:
                 progress(1 - left / latents.num_samples)
             if not left:
                 return
-
-    def _decoded_blocks(
-        self, latents: Latents, plan: windows.WindowPlan, seed: int, num_steps: int
-    ) -> Iterator[np.ndarray]:
-        """Audio at the coding rate, from the first sample to a little beyond the last."""
-        joiner, length, lead = windows.Joiner(), latents.values.shape[-1], self.config.edge
-        for start, stop in plan.spans(length):
-            weights = plan.weights(
-                stop - start, first=start == 0, last=stop == length, per_latent=self.config.frames_per_latent
-            )
-            pieces = []
-            for channel in latents.values[..., start:stop]:
-                with torch.no_grad():
-                    spec = self._decode(channel[None].to(self.device), num_steps, [start], seed)
-                    frames = spectrogram.synthesise(spec) * weights.to(self.device)[None, :, None]
-                    pieces.append(spectrogram.overlap_add(frames).cpu())
-            until = length if stop == length else start + plan.step
-            block = joiner.push(torch.cat(pieces), start * self.frame_size, until * self.frame_size)
-            yield block[:, lead:].clamp(-1, 1).numpy()
-            lead = 0
 
     def decompress(self, latents: Latents, **options: Any) -> np.ndarray:
         """Latents -> audio `[C, n]`, float32 in [-1, 1], with the original's rate, channels and number of samples.
@@ -475,15 +399,6 @@ def _graph(grad: bool) -> AbstractContextManager[Any]:
     return nullcontext() if grad else torch.no_grad()
 
 
-def _batches(num_windows: int, num_items: int, size: int | None) -> Iterator[list[tuple[int, int]]]:
-    """(window, item) pairs, all items of the first window first, `size` (default 1) at a time."""
-    size = 1 if size is None else size
-    _check_count("max_batch_size", size)
-    pairs = [(window, item) for window in range(num_windows) for item in range(num_items)]
-    for start in range(0, len(pairs), size):
-        yield pairs[start : start + size]
-
-
 def _check_count(name: str, value: int) -> None:
     if value < 1:
         raise InputError(f"{name} = {value}; it must be 1 or more")
@@ -492,30 +407,3 @@ def _check_count(name: str, value: int) -> None:
 def _check_seed(seed: int) -> None:
     if not 0 <= seed < 2**63:
         raise InputError(f"seed = {seed}; accepted: 0 to 2**63 - 1")
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    if device is None:
-        mps = torch.backends.mps.is_available()
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
-    try:
-        torch.empty(0, device=device)
-        return torch.device(device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"device {str(device)!r} is not usable here: {str(error).splitlines()[0]}") from error
-
-
-def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
-    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if dtype == "auto":
-        if device.type == "cuda":
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-            native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-        return torch.bfloat16 if native else torch.float32
-    if dtype in names.values():
-        return dtype  # type: ignore[return-value]
-    if dtype not in names:
-        raise InputError(f"dtype {str(dtype)!r}; accepted: auto, {', '.join(names)}")
-    return names[dtype]

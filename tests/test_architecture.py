@@ -21,13 +21,13 @@ FLOORS = [
     "plot codec training.loop",
     "training.report training.summary",
     "training.validation",
-    "training.loss training.data",
+    "windowed training.loss training.data",
     "training.config",
     "checkpoint published",
     "autoencoder",
     "consistency nn.encoder nn.upsampler nn.denoiser",
     "nn.layers noise windows spectrogram latents audio jobs",
-    "config files",
+    "config files devices",
     "errors",
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms.split()}

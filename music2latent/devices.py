@@ -1,0 +1,44 @@
+"""Where to compute, and in what precision."""
+
+from __future__ import annotations
+
+import torch
+
+from .errors import InputError
+
+
+def resolve_device(device: str | torch.device | None) -> torch.device:
+    """The device asked for, or the fastest there is.
+
+    Raises:
+        InputError: one that cannot be used here.
+    """
+    if device is None:
+        mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    try:
+        torch.empty(0, device=device)
+        return torch.device(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device {str(device)!r} is not usable here: {str(error).splitlines()[0]}") from error
+
+
+def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """The dtype asked for; `auto` is bfloat16 where the device multiplies it natively, else float32.
+
+    Raises:
+        InputError: anything but auto, float32, bfloat16 and float16.
+    """
+    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype == "auto":
+        if device.type == "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+            native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+        return torch.bfloat16 if native else torch.float32
+    if dtype in names.values():
+        return dtype  # type: ignore[return-value]
+    if dtype not in names:
+        raise InputError(f"dtype {str(dtype)!r}; accepted: auto, {', '.join(names)}")
+    return names[dtype]

@@ -1,0 +1,156 @@
+"""A model run over long signals, window by window, in two ways:
+
+- hard windows, as the published package has them: `hard_windows`, `encode_hard`, `decode_hard`;
+- windows that overlap and are cross-faded, in constant memory: `encode_blocks`, `decode_blocks`.
+
+Latents here are the networks' own, in (-1, 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import spectrogram, windows
+from .autoencoder import Autoencoder
+from .errors import InputError
+from .noise import keyed_noise
+from .windows import Joiner, WindowPlan
+
+Noise = Callable[[tuple[int, ...]], Any]
+"""From a shape to that much standard normal noise, as an array or tensor."""
+
+
+# ------------------------------------------------------------------------------------------------ hard windows
+
+
+def hard_windows(length: int, window: int) -> tuple[int, list[int]]:
+    """The published package's windows over `length` latents: their size, and where each starts.
+
+    Windows follow each other without overlap. What the last one lacks comes from the beginning; a length that is
+    a multiple of the window, and more than one, gets one more window of nothing but that.
+    """
+    if length <= window:
+        return length, [0]
+    return window, [index * window for index in range(length // window + 1)]
+
+
+def _batches(starts: list[int], num_items: int, size: int) -> Iterator[list[tuple[int, int]]]:
+    """(start, item) pairs, all items of the first window first, `size` at a time."""
+    pairs = [(start, item) for start in starts for item in range(num_items)]
+    for first in range(0, len(pairs), size):
+        yield pairs[first : first + size]
+
+
+def encode_hard(
+    model: Autoencoder, samples: Tensor, window: int, batch_size: int, *, extract_features: bool = False
+) -> Tensor:
+    """samples `[N, n]` -> latents `[N, D, L]` (or features), L = (n - edge) // frame_size."""
+    config = model.config
+    per_latent = config.frames_per_latent
+    length = (samples.shape[-1] - config.edge) // config.frame_size
+    window, starts = hard_windows(length, window)
+    frames = spectrogram.frame(samples, config.hop_length)  # [N, T, n_fft], a view
+    run = model.encode_features if extract_features else model.encode
+    results = []
+    for batch in _batches(starts, len(samples), batch_size):
+        picks = [
+            frames[item, torch.arange(start * per_latent, (start + window) * per_latent) % (length * per_latent)]
+            for start, item in batch
+        ]
+        results.append(run(torch.stack(picks)))
+    joined = torch.cat(results).unflatten(0, (len(starts), len(samples)))  # [windows, N, D, window]
+    return joined.permute(1, 2, 0, 3).flatten(2)[..., :length]
+
+
+def decode_hard(
+    model: Autoencoder, latents: Tensor, window: int, batch_size: int, *, num_steps: int, seed: int, noise: Noise | None
+) -> Tensor:
+    """latents `[N, D, L]` -> audio `[N, L * frame_size + edge]` on the CPU, clamped to [-1, 1].
+
+    The windows' spectrograms are joined before the inverse transform: their frames are added up in one signal.
+    """
+    config = model.config
+    length = latents.shape[-1]
+    window, starts = hard_windows(length, window)
+    audio = torch.zeros(len(latents), length * config.frame_size + config.edge)
+    for batch in _batches(starts, len(latents), batch_size):
+        picks = [latents[item][:, torch.arange(start, start + window) % length] for start, item in batch]
+        specs = decode_windows(model, torch.stack(picks), [start for start, _ in batch], num_steps, seed, noise)
+        for (start, item), spec in zip(batch, specs, strict=True):
+            kept = spec[None, ..., : (length - start) * config.frames_per_latent]
+            if kept.shape[-1]:  # the last window may be nothing but padding
+                piece = spectrogram.overlap_add(spectrogram.synthesise(kept))[0].cpu()
+                place = start * config.frame_size
+                audio[item, place : place + len(piece)] += piece
+    return audio.clamp(-1, 1)
+
+
+def decode_windows(
+    model: Autoencoder, latents: Tensor, starts: list[int], num_steps: int, seed: int, noise: Noise | None = None
+) -> Tensor:
+    """One batch of windows `[B, D, L]` that start at these latents of their signals -> spectrogram `[B, 2, F, T]`.
+
+    Noise is keyed by the seed and the position, or drawn from `noise`, once per step.
+    """
+    count, config = latents.shape[-1], model.config
+    shape = (len(latents), 2, config.bins, count * config.frames_per_latent)
+
+    def draw(step: int) -> Tensor:
+        if noise is not None:
+            drawn = torch.as_tensor(noise(shape))
+            if drawn.shape != shape:
+                raise InputError(f"noise of shape {list(drawn.shape)}; asked for {list(shape)}")
+            return drawn.to(model.device, torch.float32)
+        if step == num_steps:  # multiplied by zero; only a caller's own stream needs it drawn
+            return torch.zeros((), device=model.device)
+        keyed = {start: keyed_noise(seed, step, start, start + count, config) for start in set(starts)}
+        return torch.stack([keyed[start] for start in starts]).to(model.device)
+
+    return model.decode(latents, draw, num_steps)
+
+
+# ------------------------------------------------------------------------------------------------ overlapping windows
+
+
+@torch.no_grad()
+def encode_blocks(model: Autoencoder, blocks: Iterable[np.ndarray], plan: WindowPlan) -> Iterator[Tensor]:
+    """A signal in blocks `[C, n]` -> its latents in order, `[C, D, l]` on the CPU at a time.
+
+    Channels run one by one: memory does not grow with them.
+    """
+    config, joiner = model.config, Joiner()
+    for start, window, last in windows.cut(windows.padded(blocks, config), plan, config):
+        frames = spectrogram.frame(torch.from_numpy(window).to(model.device), config.hop_length)
+        values = torch.cat([model.encode(channel[None]) for channel in frames]).cpu()
+        count = values.shape[-1]
+        weights = plan.weights(count, first=start == 0, last=last)
+        yield joiner.push(values * weights, start, start + (count if last else plan.step))
+
+
+@torch.no_grad()
+def decode_blocks(
+    model: Autoencoder, latents: Tensor, plan: WindowPlan, *, num_steps: int, seed: int
+) -> Iterator[np.ndarray]:
+    """latents `[C, D, L]` -> audio in order, `[C, n]` at a time, from the signal's first sample to beyond its last.
+
+    What follows the last sample is the mirrored end that `windows.padded` put there: a resampler wants to see it.
+    """
+    config, joiner, length = model.config, Joiner(), latents.shape[-1]
+    lead = config.edge
+    for start, stop in plan.spans(length):
+        last = stop == length
+        weights = plan.weights(stop - start, first=start == 0, last=last, per_latent=config.frames_per_latent)
+        pieces = []
+        for channel in latents[..., start:stop]:
+            spec = decode_windows(model, channel[None].to(model.device), [start], num_steps, seed)
+            frames = spectrogram.synthesise(spec) * weights.to(model.device)[None, :, None]
+            pieces.append(spectrogram.overlap_add(frames).cpu())
+        until = length * config.frame_size + config.edge if last else (start + plan.step) * config.frame_size
+        block = joiner.push(torch.cat(pieces), start * config.frame_size, until)
+        yield block[:, lead:].clamp(-1, 1).numpy()
+        lead = 0
