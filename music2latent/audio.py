@@ -17,7 +17,7 @@ import soundfile
 import soxr
 import torch
 
-from .errors import InputError
+from .errors import InputError, whole_number
 from .files import replacing
 
 BLOCK_SAMPLES = 1 << 17
@@ -72,8 +72,9 @@ def open_source(audio: Any, sample_rate: int | None) -> AudioSource:
         if sample_rate is not None:
             raise InputError(f"sample_rate = {sample_rate} beside a path; a file knows its own rate, leave it out")
         return open_audio(audio)
-    if sample_rate is None or sample_rate < 1:
-        raise InputError(f"sample_rate = {sample_rate} for an array; pass the rate of its samples in Hz")
+    if sample_rate is None:
+        raise InputError("an array without sample_rate; pass the rate of its samples in Hz")
+    rate = whole_number("sample_rate", sample_rate, high=10**7)
     samples = np.atleast_2d(as_float(audio).detach().cpu().numpy())
     if samples.ndim > 2:
         raise InputError(f"audio of shape {list(samples.shape)}; expected [n] or [C, n], one piece of audio at a time")
@@ -83,7 +84,7 @@ def open_source(audio: Any, sample_rate: int | None) -> AudioSource:
             yield samples[:, start : start + BLOCK_SAMPLES]
 
     channels, num_samples = samples.shape
-    return AudioSource(sample_rate, channels, num_samples, "array", blocks)
+    return AudioSource(rate, channels, num_samples, "array", blocks)
 
 
 def open_audio(path: str | os.PathLike[str]) -> AudioSource:
@@ -228,29 +229,29 @@ def check_finite(audio: np.ndarray, name: str = "audio", offset: int = 0) -> np.
     return audio
 
 
-_INTEGER_SCALES = {"int8": 2**7, "uint8": 2**7, "int16": 2**15, "int32": 2**31}
+_INTEGER_SCALES = {"int8": 2**7, "uint8": 2**7, "int16": 2**15, "uint16": 2**15, "int32": 2**31}
 
 
 def as_float(audio: Any) -> torch.Tensor:
     """An array or tensor of samples, any axes with time last, as a float32 tensor on its own device.
 
-    Integers are scaled by their range (uint8 is centred at 128, as in WAV files). Gradients are kept.
+    Integers are scaled by their range (unsigned ones are centred, as 8-bit WAV files are). Gradients are kept.
 
     Raises:
         InputError: no samples, NaN or infinite ones, complex, boolean or 64-bit integers, or time not last.
     """
     try:
-        tensor = audio if isinstance(audio, torch.Tensor) else torch.as_tensor(np.asarray(audio, order="C"))
+        tensor = audio if isinstance(audio, torch.Tensor) else torch.as_tensor(_plain(np.asarray(audio)))
     except (TypeError, ValueError) as error:
         raise InputError(
             f"audio of type {type(audio).__name__}, not an array of numbers; pass an array [C, n]"
         ) from error
     kind = str(tensor.dtype).removeprefix("torch.")
     if kind in _INTEGER_SCALES:
-        centre = 128 if kind == "uint8" else 0
-        tensor = (tensor.to(torch.float64) - centre).div(_INTEGER_SCALES[kind])
+        scale = _INTEGER_SCALES[kind]
+        tensor = (tensor.to(torch.float64) - (scale if kind.startswith("u") else 0)).div(scale)
     elif not tensor.is_floating_point():
-        raise InputError(f"audio of type {kind}: accepted are floats in [-1, 1] and int8, uint8, int16, int32")
+        raise InputError(f"audio of type {kind}: accepted are floats in [-1, 1] and {', '.join(_INTEGER_SCALES)}")
     shape = tuple(tensor.shape)
     if tensor.ndim == 0 or tensor.numel() == 0:
         raise InputError(f"audio of shape {list(shape)} has no samples; at least one is needed")
@@ -259,3 +260,11 @@ def as_float(audio: Any) -> torch.Tensor:
     if not bool(torch.isfinite(tensor).all()):
         check_finite(tensor.detach().cpu().numpy())
     return tensor.to(torch.float32)
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """The array as PyTorch takes it: native byte order, no long doubles, writeable, strides that are not negative."""
+    if array.dtype == np.longdouble:
+        array = array.astype(np.float64)
+    array = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
+    return array if array.flags.writeable else array.copy()

@@ -258,12 +258,15 @@ def write_folder(folder: str | os.PathLike[str], checkpoint: Checkpoint) -> None
     """Write a folder as the Hugging Face hub lays models out: weights, configuration to look at, model card."""
     folder = Path(folder)
     write_safetensors(folder / HUB_FILE, checkpoint)
-    (folder / "config.json").write_text(json.dumps(checkpoint.config.to_dict(), indent=2) + "\n")
-    (folder / "README.md").write_text(
+    with replacing(folder / "config.json") as partial:
+        partial.write_text(json.dumps(checkpoint.config.to_dict(), indent=2) + "\n")
+    card = (
         f"---\nlibrary_name: music2latent\ntags: [audio, autoencoder]\n---\n# {checkpoint.model_id}\n\n"
         f"{checkpoint.provenance}\n\nLicence: {checkpoint.license}. Use it with\n\n"
         '```python\nfrom music2latent import EncoderDecoder\n\ncodec = EncoderDecoder(model="OWNER/NAME")\n```\n'
     )
+    with replacing(folder / "README.md") as partial:
+        partial.write_text(card)
 
 
 def upload(

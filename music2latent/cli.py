@@ -74,6 +74,9 @@ def encode(
     from .latents import SUFFIX
 
     planned = jobs.plan(inputs, output, accepted=FORMATS, suffix=SUFFIX)
+    for job in planned:
+        if job.target.suffix.lower() != SUFFIX:
+            raise InputError(f"{job.target}: latents are written to files ending in {SUFFIX}")
     codec = _load(planned, force, model, device, dtype)
 
     def work(job: Job, report: Report) -> None:
@@ -132,8 +135,10 @@ def reconstruct(
     """Audio -> latents -> audio, to hear what the codec makes of it."""
     from . import jobs
     from .audio import FORMATS, check_writable, open_audio, write_audio
-    from .plot import plot_reconstruction
+    from .plot import need_matplotlib, plot_reconstruction
 
+    if plot:
+        need_matplotlib()
     planned = jobs.plan(inputs, output, accepted=FORMATS, suffix=_suffix(format), marker=".reconstructed")
     codec = _load(planned, force, model, device, dtype)
 
@@ -204,7 +209,7 @@ def convert(
     from . import jobs
     from .checkpoint import load_checkpoint, write_safetensors
 
-    if target.suffix != ".safetensors":
+    if target.suffix.lower() != ".safetensors":
         raise InputError(f"{target}: models are written to files ending in .safetensors")
     jobs.check_free(target, force)
     changes: dict[str, Any] = {"model_id": model_id, "provenance": provenance, "license": license, "window": window}
@@ -270,7 +275,7 @@ def export_weights(
     from . import jobs
     from .training.loop import export_weights as export
 
-    if target.suffix != ".safetensors":
+    if target.suffix.lower() != ".safetensors":
         raise InputError(f"{target}: models are written to files ending in .safetensors")
     jobs.check_free(target, force)
     checkpoint = export(run, target, half=half, best=best)
@@ -350,7 +355,7 @@ def _finish(failures: list[InputError], total: int) -> None:
 
 
 class _Interrupted(BaseException):
-    """Ctrl-C, under a name that no library on the way up has its own idea of."""
+    """Ctrl-C or SIGTERM, under a name that no library on the way up has its own idea of."""
 
 
 def _interrupt(*_: object) -> None:
@@ -359,10 +364,11 @@ def _interrupt(*_: object) -> None:
 
 def main() -> None:
     """Entry point: refused input is one line and exit code 1, wrong usage exit code 2."""
-    signal.signal(signal.SIGINT, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         app()
-    except InputError as error:
+    except (InputError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
     except _Interrupted:
         typer.echo("error: interrupted; nothing half-written was left", err=True)

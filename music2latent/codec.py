@@ -22,7 +22,7 @@ from . import windowed, windows
 from .checkpoint import Checkpoint, load_checkpoint, upload, write_folder
 from .config import ModelConfig
 from .devices import resolve_device, resolve_dtype
-from .errors import InputError
+from .errors import InputError, whole_number
 from .latents import Latents
 
 CODING_RATES = (44100, 48000)
@@ -246,8 +246,18 @@ class EncoderDecoder:
         Raises:
             InputError: latents of another shape or with NaN, or arguments out of range.
         """
-        values = latent if isinstance(latent, Tensor) else torch.as_tensor(np.asarray(latent))
-        if values.ndim not in (2, 3, 4) or values.shape[-2] != self.latent_dim or not values.numel():
+        if isinstance(latent, Latents):
+            raise InputError("decode takes the values of latents; for a Latents record there is decompress")
+        try:
+            values = latent if isinstance(latent, Tensor) else torch.as_tensor(np.array(latent))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"latents of type {type(latent).__name__}, not an array of numbers") from error
+        if (
+            values.is_complex()
+            or values.ndim not in (2, 3, 4)
+            or values.shape[-2] != self.latent_dim
+            or not values.numel()
+        ):
             hint = "; pass the transpose" if values.ndim > 1 and values.shape[-1] == self.latent_dim else ""
             raise InputError(
                 f"latents of shape {list(values.shape)}; expected [{self.latent_dim}, L], [C, {self.latent_dim}, L] "
@@ -255,11 +265,10 @@ class EncoderDecoder:
             )
         if not bool(torch.isfinite(values).all()):
             raise InputError("latents: NaN or infinite values")
-        _check_count("denoising_steps", denoising_steps)
+        denoising_steps = whole_number("denoising_steps", denoising_steps)
         if seed is not None and noise is not None:
             raise InputError("decode takes a seed or a noise function, not both")
-        seed = int(torch.randint(2**62, ())) if seed is None else seed
-        _check_seed(seed)
+        seed = int(torch.randint(2**62, ())) if seed is None else whole_number("seed", seed, low=0)
         items = values.to(self.device, torch.float32).reshape(-1, *values.shape[-2:])
         window, batch_size = self._hard_arguments(max_waveform_length, max_batch_size)
         with _graph(grad):
@@ -268,8 +277,8 @@ class EncoderDecoder:
                 self.gen, scaled, window, batch_size, num_steps=denoising_steps, seed=seed, noise=noise
             )
             if num_samples is not None:
-                _check_count("num_samples", num_samples)
-                audio = torch.nn.functional.pad(audio, (0, num_samples - audio.shape[-1]))
+                missing = whole_number("num_samples", num_samples) - audio.shape[-1]
+                audio = torch.nn.functional.pad(audio, (0, missing))
         return audio.view(*values.shape[:2], -1) if values.ndim == 4 else audio
 
     def _hard_arguments(self, max_waveform_length: int | None, max_batch_size: int | None) -> tuple[int, int]:
@@ -277,12 +286,9 @@ class EncoderDecoder:
         own = self.checkpoint.window
         default = own[0] * self.frame_size if own else DROP_IN_WINDOW
         samples = default if max_waveform_length is None else max_waveform_length
+        samples = whole_number("max_waveform_length", samples, low=self.frame_size)
         window = samples // self.config.hop_length // self.config.frames_per_latent
-        if window < 1:
-            raise InputError(f"max_waveform_length = {samples}; at least {self.frame_size} samples, one latent")
-        batch_size = 1 if max_batch_size is None else max_batch_size
-        _check_count("max_batch_size", batch_size)
-        return window, batch_size
+        return window, whole_number("max_batch_size", 1 if max_batch_size is None else max_batch_size)
 
     # ------------------------------------------------------------------------------------- the better contract
 
@@ -308,7 +314,7 @@ class EncoderDecoder:
         Raises:
             InputError: an unreadable file, unusable samples, or arguments out of range.
         """
-        rate = self.sample_rate if coding_rate is None else coding_rate
+        rate = self.sample_rate if coding_rate is None else whole_number("coding_rate", coding_rate)
         if rate not in (self.sample_rate, *CODING_RATES):
             raise InputError(f"coding_rate = {rate}; accepted: {', '.join(map(str, CODING_RATES))}")
         source = audio_files.open_source(audio, sample_rate)
@@ -335,8 +341,7 @@ class EncoderDecoder:
     ) -> Iterator[np.ndarray]:
         """`decompress` for long audio: the same samples, block by block `[C, n]`, in constant memory."""
         self._check_origin(latents)
-        _check_count("num_steps", num_steps)
-        _check_seed(seed)
+        num_steps, seed = whole_number("num_steps", num_steps), whole_number("seed", seed, low=0)
         plan = self._plan(window_seconds, latents.coding_rate, windows.decoder_context(self.config))
         values = latents.values * self.latent_scale
         blocks = windowed.decode_blocks(self.gen, values, plan, num_steps=num_steps, seed=seed)
@@ -380,6 +385,8 @@ class EncoderDecoder:
         return windows.WindowPlan(window, context)
 
     def _check_origin(self, latents: Latents) -> None:
+        if not isinstance(latents, Latents):
+            raise InputError(f"decompress takes Latents, not {type(latents).__name__}; for an array there is decode")
         if latents.fingerprint != self.fingerprint:
             raise InputError(
                 f"latents of model {latents.model_id!r} ({latents.fingerprint[:12]}) cannot be decoded by "
@@ -397,13 +404,3 @@ class EncoderDecoder:
 
 def _graph(grad: bool) -> AbstractContextManager[Any]:
     return nullcontext() if grad else torch.no_grad()
-
-
-def _check_count(name: str, value: int) -> None:
-    if value < 1:
-        raise InputError(f"{name} = {value}; it must be 1 or more")
-
-
-def _check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**63:
-        raise InputError(f"seed = {seed}; accepted: 0 to 2**63 - 1")

@@ -1,4 +1,9 @@
-"""The one error for input that is refused at the door."""
+"""The one error for input that is refused at the door, and the checks that everybody needs."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
 
 
 class InputError(ValueError):
@@ -8,3 +13,18 @@ class InputError(ValueError):
 def missing_extra(package: str, extra: str, purpose: str) -> InputError:
     """The error for an optional dependency that is not installed."""
     return InputError(f"{purpose} needs {package}, which is not installed: pip install 'music2latent[{extra}]'")
+
+
+def whole_number(name: str, value: Any, low: int = 1, high: int = 2**63 - 1) -> int:
+    """The value as an int, whatever kind of whole number it is (numpy's, or 44100.0).
+
+    Raises:
+        InputError: not a whole number, or out of range.
+    """
+    try:
+        number = int(value) if hasattr(value, "is_integer") and value.is_integer() else operator.index(value)
+    except TypeError:
+        number = low - 1
+    if not low <= number <= high:
+        raise InputError(f"{name} = {value!r}; accepted: whole numbers from {low} to {high}")
+    return number

@@ -19,7 +19,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         InputError: the folder cannot be written to, or the disk is full.
     """
     target = Path(path)
-    partial = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}.partial{target.suffix}")
+    partial = target.with_name(f".{uuid.uuid4().hex[:8]}.partial{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield partial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +31,13 @@ def plan(
     input file only and `output` has a suffix.
 
     Raises:
-        InputError: a missing input, a folder without such files, or two inputs with one result.
+        InputError: a missing input, a folder without such files, or a result that would replace its input.
     """
     jobs = []
     for path in inputs:
         if path.is_dir():
-            found = find(path, accepted)
+            # with a marker, results lie among the inputs: they are not inputs themselves
+            found = [file for file in find(path, accepted) if not (marker and file.stem.endswith(marker))]
             if not found:
                 raise InputError(f"{path}: a folder without files to work on; looked for {' '.join(sorted(accepted))}")
             root = output or path
@@ -46,13 +48,10 @@ def plan(
             jobs.append(Job(path, output))
         else:
             jobs.append(Job(path, (output or path.parent) / _renamed(Path(path.name), suffix, marker)))
-    owners: dict[Path, Path] = {}
     for job in jobs:
         if job.target.resolve() == job.source.resolve():
             raise InputError(f"{job.source}: the result would replace its own input; choose another --output")
-        if (other := owners.setdefault(job.target, job.source)) != job.source:
-            raise InputError(f"{other} and {job.source} would both be written to {job.target}; rename one of them")
-    return jobs
+    return list(dict.fromkeys(jobs))
 
 
 def find(folder: Path, suffixes: Iterable[str]) -> list[Path]:
@@ -72,19 +71,24 @@ def check_free(target: Path, force: bool) -> None:
     Raises:
         InputError: the file exists and `force` is off.
     """
-    if target.exists() and not force:
+    if os.path.lexists(target) and not force:
         raise InputError(f"{target}: exists already; choose another --output, or overwrite it with --force")
 
 
 def run(jobs: list[Job], work: Callable[[Job, Report], None], *, force: bool) -> list[InputError]:
     """Do every job under a progress bar; a bad file does not stop the rest. Returns what went wrong."""
     failures = []
+    owners: dict[Path, Path] = {}
     for job, report in _with_progress(jobs):
         try:
+            if (other := owners.setdefault(job.target, job.source)) != job.source:
+                raise InputError(f"{job.source}: its result would replace that of {other}; rename one of them")
             check_free(job.target, force)
             work(job, report)
         except InputError as error:
             failures.append(error)
+        except (OSError, MemoryError) as error:
+            failures.append(InputError(f"{job.source}: {error or 'out of memory'}"))
     return failures
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
@@ -17,16 +18,24 @@ SECONDS = 20.0
 """Longer audio is shown up to here."""
 
 
+def need_matplotlib() -> None:
+    """Find out before any work is done.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise missing_extra("matplotlib", "plot", "a picture")
+
+
 def plot_reconstruction(original: Path, reconstruction: Path, latents: Latents, target: Path) -> None:
     """Write a picture of the first 20 seconds, first channel, in the format of the target's suffix.
 
     Raises:
         InputError: matplotlib is not installed, or the picture cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing_extra("matplotlib", "plot", "a picture") from error
+    need_matplotlib()
+    from matplotlib.figure import Figure
 
     seconds = min(SECONDS, latents.duration)
     figure = Figure(figsize=(10, 8), layout="constrained")

@@ -190,13 +190,21 @@ def test_the_shortest_audio_survives(samples: int) -> None:
         (np.int8, -64, -0.5),
         (np.uint8, 128, 0),
         (np.uint8, 0, -1),
+        (np.uint16, 0, -1),
+        (np.uint16, 2**15 + 2**14, 0.5),
+        (np.longdouble, 0.25, 0.25),
+        (">i2", 2**14, 0.5),
+        (">f4", 0.25, 0.25),
         (np.float64, 0.25, 0.25),
         (np.float16, 0.25, 0.25),
     ],
 )
-def test_numbers_are_scaled_by_their_range(dtype: type, value: float, expected: float) -> None:
+def test_numbers_are_scaled_by_their_range(dtype: type | str, value: float, expected: float) -> None:
     array = np.full((2, 50), value, dtype)
-    for samples in (array, torch.from_numpy(array)):
+    views = [array, array[:, ::-1], np.broadcast_to(array[0], (2, 50))]  # plain, reversed, read-only
+    if array.dtype.isnative and dtype is not np.longdouble:
+        views.append(torch.from_numpy(array))
+    for samples in views:
         out = audio.as_float(samples)
         assert out.dtype == torch.float32
         assert (out == expected).all()

@@ -36,7 +36,8 @@ class Result:
     """One run of the command line, in this process: importing torch anew for each would take most of the time."""
 
     def __init__(self, *arguments: object) -> None:
-        out, err, handler = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGINT)
+        out, err = io.StringIO(), io.StringIO()
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             with (
                 pytest.MonkeyPatch.context() as patch,
@@ -47,7 +48,8 @@ class Result:
                 patch.setattr(sys, "argv", ["music2latent", *map(str, arguments)])
                 main()
         finally:
-            signal.signal(signal.SIGINT, handler)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         self.out, self.err, self.code = out.getvalue(), err.getvalue(), exit.value.code or 0
 
 
@@ -252,10 +254,27 @@ def test_never_overwrites_without_force(tmp_path: Path, model: str) -> None:
     _refused(tmp_path, "a.reconstructed.png: exists already", "reconstruct", source, "-m", model, "--plot")
 
 
-def test_two_inputs_with_one_output(tmp_path: Path) -> None:
+def test_two_inputs_with_one_output(tmp_path: Path, model: str) -> None:
     _audio(tmp_path / "a.wav")
     _audio(tmp_path / "a.flac")
-    _refused(tmp_path, "would both be written to", "encode", tmp_path)
+    done = Result("encode", tmp_path, "-m", model)
+    assert done.code == 1
+    assert f"a.wav: its result would replace that of {tmp_path}/a.flac; rename one of them" in done.err
+    assert Latents.load(tmp_path / "a.m2l").num_samples == 9000
+
+
+def test_reconstructions_are_not_inputs(tmp_path: Path, model: str) -> None:
+    _audio(tmp_path / "a.wav")
+    for _ in range(2):
+        assert Result("reconstruct", tmp_path, "-m", model, "--force").code == 0
+    assert sorted(os.listdir(tmp_path)) == ["a.reconstructed.wav", "a.wav"]
+
+
+def test_names_of_any_kind(tmp_path: Path, model: str) -> None:
+    for name in ("with space.wav", "音楽 é.WAV", "x" * 240 + ".wav", ".hidden.wav"):
+        _audio(tmp_path / name)
+    assert Result("encode", tmp_path, "-m", model, "-o", tmp_path / "out").code == 0
+    assert sorted(os.listdir(tmp_path / "out")) == ["with space.m2l", "x" * 240 + ".m2l", "音楽 é.m2l"]
 
 
 def test_full_disk_and_unwritable_folder(tmp_path: Path, model: str) -> None:
@@ -266,7 +285,8 @@ def test_full_disk_and_unwritable_folder(tmp_path: Path, model: str) -> None:
         _refused(tmp_path, "cannot be written", "reconstruct", source, "-m", model)
 
 
-def test_interrupt_leaves_nothing(tmp_path: Path, model: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_leaves_nothing(tmp_path: Path, model: str, number: signal.Signals) -> None:
     source = _audio(tmp_path / "a.wav", 1, 44100 * 120)
     assert Result("encode", source, "-m", model).code == 0
     command = [sys.executable, "-m", "music2latent", "decode", str(tmp_path / "a.m2l"), "-m", model, "-f", "flac"]
@@ -274,7 +294,7 @@ def test_interrupt_leaves_nothing(tmp_path: Path, model: str) -> None:
     while not any(name.endswith(".partial.flac") for name in os.listdir(tmp_path)):
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert err == "error: interrupted; nothing half-written was left\n"

@@ -208,6 +208,9 @@ def test_refused_audio(tiny: EncoderDecoder, audio: object, message: str) -> Non
         (torch.zeros(64), "expected"),
         (torch.zeros(1, 64, 0), "expected"),
         (torch.full((64, 2), torch.inf), "NaN or infinite"),
+        (torch.zeros(64, 2, dtype=torch.complex64), "expected"),
+        ("a.m2l", "type str, not an array of numbers"),
+        (Latents(torch.zeros(1, 64, 2), 44100, 9, 44100, "m", "f"), "for a Latents record there is decompress"),
     ],
 )
 def test_refused_latents(tiny: EncoderDecoder, latents: torch.Tensor, message: str) -> None:
@@ -218,12 +221,14 @@ def test_refused_latents(tiny: EncoderDecoder, latents: torch.Tensor, message: s
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"denoising_steps": 0}, "denoising_steps = 0; it must be 1 or more"),
+        ({"denoising_steps": 0}, "denoising_steps = 0; accepted: whole numbers from 1"),
         ({"max_batch_size": 0}, "max_batch_size = 0"),
-        ({"max_waveform_length": 4095}, "at least 4096 samples"),
+        ({"max_waveform_length": 4095}, "max_waveform_length = 4095; accepted: whole numbers from 4096"),
         ({"num_samples": 0}, "num_samples = 0"),
         ({"seed": -1}, "seed = -1"),
         ({"seed": 1, "noise": np.zeros}, "a seed or a noise function, not both"),
+        ({"seed": 1.5}, "seed = 1.5; accepted"),
+        ({"denoising_steps": "two"}, "denoising_steps = 'two'; accepted"),
         ({"noise": lambda shape: np.zeros(3)}, r"noise of shape \[3\]; asked for \[1, 2, 1024, 16\]"),
     ],
 )
@@ -378,6 +383,16 @@ def test_through_a_file(tmp_path: Path, tiny: EncoderDecoder) -> None:
     assert relative_error(tiny.decompress(loaded), tiny.decompress(latents)) < 0.01
 
 
+@pytest.mark.parametrize("rate", [44100.0, np.int64(44100), np.float32(44100)])
+def test_any_whole_number_is_a_rate(tmp_path: Path, tiny: EncoderDecoder, rate: float) -> None:
+    tiny.compress(sound(1, 5000), rate).save(tmp_path / "a.m2l")
+    assert Latents.load(tmp_path / "a.m2l").sample_rate == 44100
+    with pytest.raises(InputError, match="sample_rate = 44100.5; accepted"):
+        tiny.compress(sound(1, 5000), 44100.5)
+    with pytest.raises(InputError, match="decompress takes Latents, not str"):
+        tiny.decompress("a.m2l")
+
+
 def test_progress_runs_to_one(tiny: EncoderDecoder) -> None:
     done: list[float] = []
     latents = tiny.compress(sound(1, 44100 * 8), 44100, window_seconds=3, progress=done.append)
@@ -422,5 +437,5 @@ def test_refused_decompress_arguments(tiny: EncoderDecoder) -> None:
     latents = tiny.compress(sound(1, 9000), 44100)
     with pytest.raises(InputError, match="num_steps = 0"):
         tiny.decompress(latents, num_steps=0)
-    with pytest.raises(InputError, match="seed = -1; accepted: 0 to"):
+    with pytest.raises(InputError, match="seed = -1; accepted: whole numbers from 0"):
         tiny.decompress(latents, seed=-1)
