@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import InputError
+
+
+def check_keys(where: str, what: str, keys: Iterable[str], known: Collection[str]) -> None:
+    """Refuse keys that are not known, naming the nearest one that is.
+
+    Raises:
+        InputError: at the first such key.
+    """
+    for key in keys:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"{where}: unknown {what} {key!r}{hint}")
 
 
 @dataclass(frozen=True)
@@ -120,11 +134,8 @@ class ModelConfig:
             InputError: an unknown key (the nearest known one is named) or a value of the wrong type.
         """
         defaults = dataclasses.asdict(cls())
+        check_keys("model configuration", "key", values, defaults)
         for key, value in values.items():
-            if key not in defaults:
-                near = difflib.get_close_matches(key, defaults, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise InputError(f"model configuration: unknown key {key!r}{hint}")
             default = defaults[key]
             if isinstance(default, tuple):
                 good = isinstance(value, (list, tuple)) and all(type(item) is int for item in value)

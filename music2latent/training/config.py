@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config import PRESETS, ModelConfig
+from ..config import PRESETS, ModelConfig, check_keys
 from ..errors import InputError
 
 
@@ -131,14 +130,14 @@ class TrainingConfig:
         Raises:
             InputError: an unknown table or key (the nearest known one is named), or a value of the wrong type.
         """
-        _check_keys(values, ["model", "training"], "table")
+        check_keys("training configuration", "table", values, ["model", "training"])
         model = dict(values.get("model", {}))
         preset = model.pop("preset", "official")
         if preset not in PRESETS:
             raise InputError(f"training configuration: preset {preset!r}; accepted: {', '.join(PRESETS)}")
         defaults = dataclasses.asdict(Recipe())
         recipe = dict(values.get("training", {}))
-        _check_keys(recipe, list(defaults), "key")
+        check_keys("training configuration", "key", recipe, defaults)
         for key, value in recipe.items():
             default = defaults[key]
             kinds = (
@@ -178,11 +177,3 @@ def load_config(path: str | Path, settings: list[str] | None = None) -> Training
             value = text.strip()  # a word without quotes
         values.setdefault(table or "training", {})[key] = value
     return TrainingConfig.from_dict(values)
-
-
-def _check_keys(values: dict[str, Any], known: list[str], what: str) -> None:
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"training configuration: unknown {what} {key!r}{hint}")
