@@ -58,6 +58,12 @@ def learning_rate(iteration: int, recipe: Recipe) -> float:
     return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
+def training_crops(sources: list[Source], config: TrainingConfig) -> Crops:
+    """The crops that a run of this configuration draws."""
+    recipe = config.recipe
+    return Crops(sources, config.model.sample_rate, config.crop_samples, seed=recipe.seed, min_rms=recipe.min_rms)
+
+
 def averaged(model: Autoencoder, decay: float) -> AveragedModel:
     """A copy of a model that follows it: decay min(decay, (1 + n) / (10 + n)) at its n-th update."""
 
@@ -95,9 +101,7 @@ class Run:
         if recipe.compile:
             training = torch.compile(training)  # type: ignore[assignment]
         self.training, self.prepared = accelerator.prepare(training, self.optimizer)
-        self.crops = Crops(
-            sources, config.model.sample_rate, config.crop_samples, seed=recipe.seed, min_rms=recipe.min_rms
-        )
+        self.crops = training_crops(sources, config)
         self.iteration = 0
         self.num_seen = 0
         self.best = math.inf
@@ -424,17 +428,7 @@ def export_weights(run: Path, target: Path, *, half: bool = False, best: bool = 
     weights = {key.removeprefix("module."): weight for key, weight in state["ema"].items() if key != "n_averaged"}
     model.load_state_dict(weights)
     sources = [index_folder(Path(folder), weight, run) for folder, weight in facts["data"]]
-    latents = _latents_of(
-        model.eval(),
-        Crops(
-            sources,
-            config.model.sample_rate,
-            config.crop_samples,
-            seed=config.recipe.seed,
-            min_rms=config.recipe.min_rms,
-        ),
-        crops,
-    )
+    latents = _latents_of(model.eval(), training_crops(sources, config), crops)
     hours = sum(source.hours for source in sources)
     crop = config.recipe.crop_frames // config.model.frames_per_latent  # longer windows are not what it has seen
     checkpoint = Checkpoint(
