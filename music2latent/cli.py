@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from . import __version__
 from .errors import InputError
@@ -280,6 +281,59 @@ def export_weights(
     jobs.check_free(target, force)
     checkpoint = export(run, target, half=half, best=best)
     typer.echo(f"{target}: {checkpoint.provenance}; latent scale {checkpoint.latent_scale:.4f}")
+
+
+class _Lists(TyperCommand):
+    """A command whose repeatable options also take several values at once: `--steps 1 2 4`. Arguments come before."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        repeatable = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
+        expanded: list[str] = []
+        current = None
+        for arg in args:
+            if arg.startswith("-"):
+                current = arg if arg in repeatable else None
+                expanded.append(arg)
+            elif current and expanded[-1] != current:
+                expanded += [current, arg]
+            else:
+                expanded.append(arg)
+        return super().parse_args(ctx, expanded)
+
+
+@app.command(cls=_Lists)
+def evaluate(
+    inputs: Annotated[list[Path], typer.Argument(help="Folders of audio, or files.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A folder for the report.")],
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Models; NAME@int8: latents in 8 bits. Default: mini."),
+    ] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(help="Other codecs: opus:12, mp3:32 (kbit/s per channel), encodec:6, dac, ...")
+    ] = None,
+    steps: Annotated[list[int] | None, typer.Option(min=1, help="Network passes of our decoder. Default: 1.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Files per folder, evenly spaced.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Only so much, from the middle of each file.")] = None,
+    min_seconds: Annotated[float, typer.Option(help="Leave shorter files out.")] = 1.0,
+    seeds: Annotated[int, typer.Option(min=1, help="Decodings of each file that the spread is taken over.")] = 5,
+    examples: Annotated[int, typer.Option(min=1, help="Files to listen to in the report.")] = 3,
+    device: Device = None,
+    dtype: Dtype = "auto",
+    force: Force = False,
+) -> None:
+    """How good reconstructions are: tables, pictures, and a page to listen to."""
+    from . import jobs
+    from .evaluate import Settings
+    from .report import run
+
+    codecs = [f"{name}@{n}" if n > 1 else name for name in models or ["mini"] for n in steps or [1]]
+    settings = Settings((*codecs, *(against or [])), limit, seconds, min_seconds, seeds, device=device, dtype=dtype)
+    jobs.check_free(output / "report.json", force)
+    with jobs.progress_bar(1) as report:
+        page = run(inputs, settings, output, examples=examples, progress=report)
+    typer.echo((output / "report.md").read_text())
+    typer.echo(f"{page}: open it in a browser to listen")
 
 
 def _facts(name: str) -> dict[str, Any]:

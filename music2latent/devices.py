@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+
 import torch
 
 from .errors import InputError
@@ -42,3 +45,15 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype
     if dtype not in names:
         raise InputError(f"dtype {str(dtype)!r}; accepted: auto, {', '.join(names)}")
     return names[dtype]
+
+
+def keep_freed_memory() -> None:
+    """Let the process keep large blocks of memory for the next use, instead of having each zeroed anew by the system.
+
+    A training step frees and takes gigabytes; without this a sixth of its time goes to page faults. Linux (glibc) only;
+    elsewhere nothing happens. The price: freed memory shows as used until the process ends.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        trim_threshold, mmap_threshold = -1, -3  # of malloc.h
+        libc.mallopt(mmap_threshold, 1 << 30)
+        libc.mallopt(trim_threshold, (1 << 31) - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,13 +94,20 @@ def run(jobs: list[Job], work: Callable[[Job, Report], None], *, force: bool) ->
 
 
 def _with_progress(jobs: list[Job]) -> Iterator[tuple[Job, Report]]:
+    with progress_bar(len(jobs)) as show:
+        for index, job in enumerate(jobs):
+            show(job.source.name, index)
+            yield job, lambda done, index=index, name=job.source.name: show(name, index + done)  # type: ignore[misc]
+
+
+@contextmanager
+def progress_bar(total: float) -> Iterator[Callable[[str, float], None]]:
+    """A bar on a terminal's standard error, told what is being done and how much of `total` is."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=len(jobs))
-        for index, job in enumerate(jobs):
-            progress.update(task, description=job.source.name, completed=index)
-            yield job, lambda done, index=index: progress.update(task, completed=index + done)  # type: ignore[misc]
+        task = progress.add_task("", total=total)
+        yield lambda what, done: progress.update(task, description=what, completed=done)

@@ -41,7 +41,7 @@ def plot_reconstruction(original: Path, reconstruction: Path, latents: Latents, 
     figure = Figure(figsize=(10, 8), layout="constrained")
     rows = figure.subplots(3, 1, sharex=True)
     for row, path, title in zip(rows, (original, reconstruction), ("original", "reconstruction"), strict=False):
-        decibels, frequencies = _log_frequency_decibels(path, seconds)
+        decibels, frequencies = log_frequency_decibels(path, seconds)
         image = row.imshow(
             decibels, origin="lower", aspect="auto", cmap="magma", vmin=-80, vmax=0, extent=(0, seconds, 0, 1)
         )
@@ -66,7 +66,7 @@ def plot_reconstruction(original: Path, reconstruction: Path, latents: Latents, 
         figure.savefig(partial, dpi=100)
 
 
-def _log_frequency_decibels(path: Path, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+def log_frequency_decibels(path: Path, seconds: float) -> tuple[np.ndarray, np.ndarray]:
     """Levels `[rows, T]` in dB under the loudest, and the frequencies of the rows, evenly spaced on a log axis."""
     source = audio.open_audio(path)
     wanted = int(seconds * source.sample_rate)

@@ -153,7 +153,7 @@ def assemble(
     """
     left_out: Counter[str] = Counter()
     found = [pair for s in sources for pair in collect(trees[s.package], s, versions[s.package], validation, left_out)]
-    names = {"/".join(Path(track.path).parts[1:]) for track, _ in found}
+    names = {"/".join(Path(track.path).parts[2:]) for track, _ in found}
     if missing := sorted(line for line in validation if not any(_is_in(name, line) for name in names)):
         raise InputError(f"validation tracks that are in no package: {', '.join(missing)}; correct the list")
     (out / MANIFEST).unlink(missing_ok=True)  # from here on, until it is written again, it would not be true
@@ -205,7 +205,7 @@ def collect(
         split = "validation" if any(_is_in(name, line) for line in validation) else "train"
         data = file.read_bytes()
         track = Track(
-            path=f"{split}/{name}",
+            path=f"{split}/{source.kind}/{name}",
             bytes=len(data),
             split=split,
             kind=source.kind,

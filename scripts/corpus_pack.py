@@ -135,7 +135,9 @@ def plan(tracks: list[Track], budget: float, kilobits: int) -> list[Part]:
     for track in tracks:
         if track.kind == "speech":
             voices[track.package, track.voice, track.licence, track.author].append(track)
-    speech = [_words(f"{key[0]}/{index:03}-{key[1]}.opus", of, 1.0) for index, (key, of) in enumerate(voices.items())]
+    speech = [
+        _words(f"speech/{key[0]}/{index:03}-{key[1]}.opus", of, 1.0) for index, (key, of) in enumerate(voices.items())
+    ]
     whole = sum(part.seconds for part in music + speech)
     room = (budget - _rows_size(music + speech)) / (kilobits * 125 * ASSUMED_OVERHEAD)  # seconds
     if room < len(music + speech):

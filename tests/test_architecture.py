@@ -18,7 +18,10 @@ PACKAGE = ROOT / "music2latent"
 # Every room may import from the rooms in the lines below its own, and from those named beside it in its own line.
 FLOORS = [
     "cli __main__",
-    "plot codec training.loop",
+    "report",
+    "evaluate",
+    "codecs plot",
+    "codec training.loop",
     "training.report training.summary",
     "training.validation",
     "windowed training.loss training.data",
@@ -26,8 +29,9 @@ FLOORS = [
     "checkpoint published",
     "autoencoder",
     "consistency nn.encoder nn.upsampler nn.denoiser",
-    "nn.layers noise windows spectrogram latents audio jobs",
-    "config files devices",
+    "nn.layers",
+    "nn.fused noise windows spectrogram latents audio jobs",
+    "config files devices metrics",
     "errors",
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms.split()}

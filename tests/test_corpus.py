@@ -109,7 +109,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 def test_splits_by_track_and_keeps_everything_once(built: tuple[Path, list[Any]]) -> None:
     out, tracks = built
-    names = {split: {t.path.split("/", 1)[1] for t in tracks if t.split == split} for split in ("train", "validation")}
+    names = {split: {t.path.split("/", 2)[2] for t in tracks if t.split == split} for split in ("train", "validation")}
     words = {f"words/v1/{word}.ogg" for word in range(8)}
     assert names["validation"] == {"band/a.ogg", "band/song/full.ogg", "band/song/stem.ogg", "zipped/x.ogg"} | words
     assert not names["train"] & names["validation"]
@@ -125,12 +125,12 @@ def test_manifest_has_facts_licence_and_author_of_every_file(built: tuple[Path, 
     rows = {row["path"]: row for row in json.loads((out / "manifest.json").read_text())["files"]}
     assert len(rows) == len(tracks)
     assert all(row["licence"] and row["author"] and row["version"] == "1.0" for row in rows.values())
-    assert rows["train/band/b.ogg"]["licence"] == "CC-BY-SA-3.0"
-    assert rows["train/band/b.ogg"]["author"] == "2021 Bea; 2022 Ben"
-    assert rows["train/band/c.ogg"]["licence"] == "GPL-2+"
-    assert rows["train/zipped/y.ogg"]["licence"] == "Expat"
+    assert rows["train/music/band/b.ogg"]["licence"] == "CC-BY-SA-3.0"
+    assert rows["train/music/band/b.ogg"]["author"] == "2021 Bea; 2022 Ben"
+    assert rows["train/music/band/c.ogg"]["licence"] == "GPL-2+"
+    assert rows["train/music/zipped/y.ogg"]["licence"] == "Expat"
     facts = {"seconds": 6.0, "sample_rate": RATE, "channels": 2, "kind": "music", "member": "usr/share/band/b.ogg"}
-    assert facts.items() <= rows["train/band/b.ogg"].items()
+    assert facts.items() <= rows["train/music/band/b.ogg"].items()
     assert {file.name for file in (out / "licences").iterdir()} == {"band", "zipped", "words"}
 
 
@@ -153,7 +153,7 @@ def test_a_rerun_changes_nothing_and_another_list_leaves_nothing_behind(tmp_path
     _assemble(tmp_path / "out", trees[2], {"band/b.ogg"})
     validation = [file.name for file in (tmp_path / "out" / "validation").rglob("*") if file.is_file()]
     assert validation == ["b.ogg"]
-    assert not (tmp_path / "out/train/band/b.ogg").exists()
+    assert not (tmp_path / "out/train/music/band/b.ogg").exists()
 
 
 def test_a_validation_track_that_is_missing_is_an_error(tmp_path: Path) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import ModelConfig
-from .layers import Down, ResBlock, Up, group_norm, zero_init
+from .layers import Down, GroupNorm, ResBlock, Up, zero_init
 
 
 class NoiseEmbedding(nn.Module):
@@ -49,7 +48,7 @@ class Denoiser(nn.Module):
         self.scale_out = frequency_scaler(cond, config.bins)
         self.conv_inp = nn.Conv2d(2, widths[0], 3, padding=1)
         self.conv_decoded = nn.Conv2d(widths[0], widths[0], 1)
-        self.norm_out = group_norm(widths[0])
+        self.norm_out = GroupNorm(widths[0])
         self.conv_out = zero_init(nn.Conv2d(widths[0], 2, 3, padding=1))
 
         def blocks(level: int) -> list[nn.Module]:
@@ -99,5 +98,5 @@ class Denoiser(nn.Module):
                 x = (x + remembered.pop() + layer(pyramid[level])) / math.sqrt(3)
 
         x = (x + self.conv_decoded(pyramid[0])) / math.sqrt(2)
-        x = F.silu(self.norm_out(x)) * (1 + self.scale_out(e))[:, None, :, None]
+        x = self.norm_out(x, silu=True) * (1 + self.scale_out(e))[:, None, :, None]
         return self.conv_out(x)  # [B, 2, F, T]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import ModelConfig
-from .layers import Down, ResBlock, group_norm
+from .layers import Down, GroupNorm, ResBlock
 
 
 class FrequencyGain(nn.Module):
@@ -29,12 +28,12 @@ class Encoder(nn.Module):
         widths, bottleneck = config.channels, config.bottleneck_base_channels
         self.gain = FrequencyGain(config.bins)
         self.conv_inp = nn.Conv2d(2, widths[0], 3, padding=1)
-        self.prenorm_1d_to_2d = group_norm(widths[-1])
+        self.prenorm_1d_to_2d = GroupNorm(widths[-1])
         self.bottleneck_layers = nn.Sequential(
             nn.Conv1d(config.feature_dim, bottleneck, 1),
             *(ResBlock(bottleneck, bottleneck, dims=1) for _ in range(config.num_bottleneck_layers)),
         )
-        self.norm_out = group_norm(bottleneck)
+        self.norm_out = GroupNorm(bottleneck)
         self.conv_out = nn.Conv1d(bottleneck, config.latent_dim, 1)
 
         layers: list[nn.Module] = []
@@ -56,4 +55,4 @@ class Encoder(nn.Module):
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         x = self.bottleneck_layers(self.features(spectrogram))  # [B, bottleneck, L]
-        return torch.tanh(self.conv_out(F.silu(self.norm_out(x))))
+        return torch.tanh(self.conv_out(self.norm_out(x, silu=True)))

@@ -12,12 +12,25 @@ from typing import TypeVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import fused
+
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """The normalisation used everywhere; its statistics run over the whole window."""
-    return nn.GroupNorm(min(channels // 4, 32), channels, eps=1e-5)
+class GroupNorm(nn.GroupNorm):
+    """The normalisation used everywhere, with the SiLU that often follows; its statistics run over the whole window."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(min(channels // 4, 32), channels, eps=1e-5)
+
+    def forward(self, x: Tensor, *, shift: Tensor | None = None, silu: bool = False) -> Tensor:
+        """x `[B, C, ...]`, to which shift `[B, C]` is added first."""
+        if fused.takes(x):
+            return fused.group_norm(x, self.weight, self.bias, shift, self.num_groups, self.eps, silu)
+        if shift is not None:
+            x = x + shift.view(*x.shape[:2], *[1] * (x.ndim - 2))
+        x = super().forward(x)
+        return F.silu(x) if silu else x
 
 
 def zero_init(module: Module) -> Module:
@@ -33,7 +46,7 @@ class FrequencyAttention(nn.Module):
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.mha = nn.MultiheadAttention(channels, heads, batch_first=True)
-        self.norm = group_norm(channels)
+        self.norm = GroupNorm(channels)
         zero_init(self.mha.out_proj)
 
     def forward(self, x: Tensor) -> Tensor:  # [B, C, F, T]
@@ -42,8 +55,12 @@ class FrequencyAttention(nn.Module):
         # Written out, because nn.MultiheadAttention takes another path (and rounds otherwise) without gradients.
         qkv = F.linear(tokens, self.mha.in_proj_weight, self.mha.in_proj_bias)
         q, k, v = qkv.unflatten(-1, (3, self.mha.num_heads, -1)).permute(2, 0, 3, 1, 4)  # each [B T, heads, F, C/heads]
-        out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        out = self.mha.out_proj(out).view(batch, frames, bins, channels)
+        if self.training and x.device.type == "cpu":  # the fused kernel's gradient takes four times as long there
+            weights = (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(-1).to(v.dtype)
+            out = weights @ v
+        else:
+            out = F.scaled_dot_product_attention(q, k, v)
+        out = self.mha.out_proj(out.transpose(1, 2).flatten(2)).view(batch, frames, bins, channels)
         return x + out.permute(0, 3, 2, 1)
 
 
@@ -58,17 +75,16 @@ class ResBlock(nn.Module):
         self.conv1 = conv(in_channels, out_channels, 3, padding=1)
         self.conv2 = zero_init(conv(out_channels, out_channels, 3, padding=1))
         self.res_conv = conv(in_channels, out_channels, 1) if in_channels != out_channels else None
-        self.norm1 = group_norm(in_channels)
-        self.norm2 = group_norm(out_channels)
+        self.norm1 = GroupNorm(in_channels)
+        self.norm2 = GroupNorm(out_channels)
         self.proj_emb = zero_init(nn.Linear(cond_channels, out_channels)) if cond_channels else None
         self.att = FrequencyAttention(out_channels, heads) if heads else None
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
         """`embedding` is the noise embedding `[B, cond_channels]`, added to every position; None leaves it out."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        if embedding is not None and self.proj_emb is not None:
-            h = h + self.proj_emb(embedding).view(*h.shape[:2], *[1] * (h.ndim - 2))
-        h = self.conv2(F.silu(self.norm2(h)))
+        h = self.conv1(self.norm1(x, silu=True))
+        shift = None if embedding is None or self.proj_emb is None else self.proj_emb(embedding)
+        h = self.conv2(self.norm2(h, shift=shift, silu=True))
         h = h + (x if self.res_conv is None else self.res_conv(x))
         return h if self.att is None else self.att(h)
 
@@ -78,7 +94,7 @@ class Down(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, freq_only: int, norm: bool = False) -> None:
         super().__init__()
-        self.norm = group_norm(in_channels) if norm else nn.Identity()
+        self.norm = GroupNorm(in_channels) if norm else nn.Identity()
         if freq_only:
             self.c = nn.Conv2d(in_channels, out_channels, (5, 1), stride=(4, 1), padding=(2, 0))
         else:

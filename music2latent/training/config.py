@@ -58,9 +58,11 @@ class Recipe:
     """Distance in u between the two noise levels of a pair, at the first iteration."""
     last_step: float = 0.001
     """The same at the last; exponential in between."""
+    consistency_weight: float = 1.0
+    """Weight of the consistency loss; 0 leaves it out: a warm start with the spectral loss alone."""
     spectral_weight: float = 0.0
     """Weight of the auxiliary loss on the magnitudes of the one-step output from sigma_max; 0 leaves it out."""
-    spectral_sizes: tuple[int, ...] = (256, 512, 1024, 2048)
+    spectral_sizes: tuple[int, ...] = (256, 512, 1024, 2048, 4096)
     """Its window lengths in samples."""
 
     precision: str = "fp16"

@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader
 
 from ..autoencoder import Autoencoder
 from ..checkpoint import Checkpoint, load_checkpoint, write_safetensors
+from ..devices import keep_freed_memory
 from ..errors import InputError, missing_extra
 from ..files import replacing
 from .config import Recipe, TrainingConfig
@@ -333,6 +334,7 @@ def train(
         InputError: unusable data, a folder of another run, a full disk, or a loss that stays not finite.
     """
     begun = time.monotonic()
+    keep_freed_memory()
     accelerator = make_accelerator(config.recipe)
     main = accelerator.is_main_process
     with locked(output) if main else nullcontext(), stop_signals() as stop:

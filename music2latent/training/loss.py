@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .. import spectrogram
 from ..autoencoder import Autoencoder
 from ..config import ModelConfig
+from ..metrics import SILENT
 from .config import Recipe
 
 
@@ -55,16 +56,23 @@ def pseudo_huber(a: Tensor, b: Tensor) -> Tensor:
     return ((a - b).flatten(1).square().sum(1) + c**2).sqrt() - c
 
 
-def spectral_distance(a: Tensor, b: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """Distance of the magnitudes of audio `[B, n]`, several resolutions: L1 of values and of logarithms, `[B]`."""
-    total = a.new_zeros(len(a))
+def spectral_distance(estimate: Tensor, reference: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Multi-resolution STFT distance of audio `[B, n]`, `[B]`: spectral convergence plus L1 of log magnitudes, mean
+    over the window lengths (Parallel WaveGAN, arXiv 1910.11480, equations 4 to 6).
+
+    Unlike there, convergence is relative to the louder of the two, so that no quiet crop outweighs a batch; and a floor
+    is added to magnitudes, 100 dB under a full-scale tone: nobody hears what is below, yet it has a gradient.
+    """
+    total = reference.new_zeros(len(reference))
     for size in sizes:
-        window = torch.hann_window(size, device=a.device)
-        one, two = (
-            torch.stft(x, size, size // 4, window=window, return_complex=True).abs().clamp(min=1e-5) / math.sqrt(size)
-            for x in (a, b)
+        window = torch.hann_window(size, device=reference.device)
+        found, wanted = (
+            torch.stft(x, size, size // 4, window=window, return_complex=True).abs().flatten(1) / math.sqrt(size)
+            for x in (estimate, reference)
         )
-        total = total + (one - two).abs().flatten(1).mean(1) + (one.log() - two.log()).abs().flatten(1).mean(1)
+        louder = torch.maximum(found.detach().norm(dim=1), wanted.norm(dim=1)).clamp(min=SILENT)
+        total = total + (found - wanted).norm(dim=1) / louder
+        total = total + ((found + SILENT).log() - (wanted + SILENT).log()).abs().mean(1)
     return total / len(sizes)
 
 
@@ -98,24 +106,23 @@ class ConsistencyTraining(nn.Module):
             x = spectrogram.spectrogram(audio, config.hop_length)
         latents = model.encoder(x)
         pyramid = model.decoder(latents)
-        weight = (1 / (sigma - sigma_next)).to(x.dtype)
-        sigma, sigma_next = sigma.to(x.dtype), sigma_next.to(x.dtype)
+        consistency = spectral = audio.new_zeros(())
+        if self.recipe.consistency_weight:
+            weight = (1 / (sigma - sigma_next)).to(x.dtype)
+            sigma, sigma_next = sigma.to(x.dtype), sigma_next.to(x.dtype)
+            student = model.denoise(x + sigma[:, None, None, None] * noise, sigma, pyramid)
+            with torch.no_grad():  # the same weights and latents; the gradient goes through the student alone
+                noisy = x + sigma_next[:, None, None, None] * noise
+                target = model.denoise(noisy, sigma_next, [p.detach() for p in pyramid])
+            consistency = (weight * pseudo_huber(student, target)).mean()
 
-        student = model.denoise(x + sigma[:, None, None, None] * noise, sigma, pyramid)
-        with torch.no_grad():  # the same weights and latents; the gradient goes through the student alone
-            target = model.denoise(
-                x + sigma_next[:, None, None, None] * noise, sigma_next, [p.detach() for p in pyramid]
-            )
-        consistency = (weight * pseudo_huber(student, target)).mean()
-
-        spectral = consistency.new_zeros(())
         if self.recipe.spectral_weight:
-            highest = torch.full_like(sigma, config.sigma_max)
+            highest = torch.full((len(x),), config.sigma_max, dtype=x.dtype, device=x.device)
             one_step = model.denoise(config.sigma_max * noise, highest, pyramid)
             decoded = spectrogram.overlap_add(spectrogram.synthesise(one_step))
             inner = slice(config.edge, -config.edge)  # where nothing fades
             spectral = spectral_distance(decoded[:, inner], audio[:, inner], self.recipe.spectral_sizes).mean()
-        loss = consistency + self.recipe.spectral_weight * spectral
+        loss = self.recipe.consistency_weight * consistency + self.recipe.spectral_weight * spectral
         return Losses(loss, consistency.detach(), spectral.detach(), latents.detach().float())
 
 

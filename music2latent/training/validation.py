@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .. import spectrogram
 from ..autoencoder import Autoencoder
+from ..metrics import log_spectral_distance
 from ..noise import keyed_noise
 from .config import TrainingConfig
 from .data import Crops, Source
@@ -52,13 +53,7 @@ class Validation:
         before, after = self.audio[:, inner], reconstructed[:, inner]
         distance = spectral_distance(after, before, self.config.recipe.spectral_sizes).mean()
         metrics = {
-            "log_spectral_distance": float(log_spectral_distance(before, after, config.hop_length).mean()),
+            "log_spectral_distance": float(log_spectral_distance(after, before, config.n_fft).mean()),
             "spectral_distance": float(distance),
         }
         return Validated(metrics, self.audio[:SHOWN], reconstructed[:SHOWN])
-
-
-def log_spectral_distance(a: Tensor, b: Tensor, hop_length: int) -> Tensor:
-    """Root mean square over bins of the difference of levels in dB, mean over frames, `[B]`. Floor: -80 dB."""
-    one, two = (20 * spectrogram.magnitudes(x, hop_length).clamp(min=1e-4).log10() for x in (a, b))
-    return (one - two).square().mean(1).sqrt().mean(1)
