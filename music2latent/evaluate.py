@@ -1,0 +1,221 @@
+"""`music2latent evaluate`: reconstruct a folder with several codecs, measure, and report.
+
+Every codec codes all files in a process of its own, so that its peak memory is its own and its crash a row of the
+table. Metrics are taken afterwards, from what it left on disk.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import platform
+import statistics
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import __version__, audio, jobs, metrics
+from .codecs import make_codec
+from .errors import InputError
+
+Progress = Callable[[str, float], None]
+"""Told what is being done, and the fraction of everything that is."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is coded of one file."""
+
+    path: str
+    sample_rate: int
+    start: int
+    num_samples: int
+    channels: int
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.num_samples / self.sample_rate
+
+    def read(self) -> torch.Tensor:
+        """The samples, `[C, n]`."""
+        whole = audio.read_whole(audio.open_audio(self.path), self.sample_rate)
+        return torch.from_numpy(np.ascontiguousarray(whole[:, self.start : self.start + self.num_samples]))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is coded, by what."""
+
+    codecs: tuple[str, ...]
+    limit: int | None = None
+    """Files per folder, evenly spaced."""
+    seconds: float | None = None
+    """From the middle of longer files."""
+    min_seconds: float = 0.0
+    """Shorter files are left out."""
+    seeds: int = 5
+    """Decodings of every file, where decoding draws noise; the first is reported, all give the spread."""
+    device: str | None = None
+    dtype: str = "auto"
+
+
+def choose(inputs: list[Path], settings: Settings) -> list[Piece]:
+    """The pieces to code.
+
+    Raises:
+        InputError: nothing there that can be read and is long enough.
+    """
+    pieces = []
+    for path in inputs:
+        found = jobs.find(path, audio.FORMATS) if path.is_dir() else [path]
+        sources = [(file, audio.open_audio(file)) for file in found]
+        sources = [(file, source) for file, source in sources if source.duration >= settings.min_seconds]
+        if not sources:
+            raise InputError(f"{path}: no audio of {settings.min_seconds:g} s or more; looked for {audio.FORMATS}")
+        count = min(settings.limit or len(sources), len(sources))
+        for index in np.linspace(0, len(sources) - 1, count).round().astype(int):
+            file, source = sources[index]
+            wanted = source.num_samples
+            if settings.seconds is not None:
+                wanted = min(wanted, round(settings.seconds * source.sample_rate))
+            start = (source.num_samples - wanted) // 2
+            pieces.append(Piece(str(file), source.sample_rate, start, wanted, source.channels))
+    return pieces
+
+
+def evaluate(inputs: list[Path], settings: Settings, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Code and measure; every codec's reconstructions end up in `folder`, as NAME/INDEX-SEED.npy.
+
+    Returns:
+        settings, machine, files, and for every codec its figures: means with 95 % confidence intervals, per file, and
+        over seeds; or the reason why it could not run.
+
+    Raises:
+        InputError: no audio, or a package that metrics need is missing.
+    """
+    pieces = choose(inputs, settings)
+    rows = []
+    for number, name in enumerate(settings.codecs):
+
+        def tell(what: str, done: float, number: int = number) -> None:
+            progress(what, (number + done) / len(settings.codecs))
+
+        tell(f"{name}: coding", 0.0)
+        result = _in_a_process(name, pieces, settings, folder / str(number))
+        if isinstance(result, str):
+            rows.append({"name": name, "error": result})
+            continue
+        for index, piece in enumerate(pieces):
+            tell(f"{name}: measuring", 0.5 + 0.5 * index / len(pieces))
+            original = piece.read()
+            for seed, facts in enumerate(result["files"][index]["seeds"]):
+                decoded = torch.from_numpy(np.load(folder / str(number) / f"{index}-{seed}.npy"))
+                facts |= metrics.measure(decoded, original, piece.sample_rate)
+        rows.append({"name": name, **_summed_up(result, pieces)})
+    return {
+        "settings": asdict(settings),
+        "machine": {
+            "music2latent": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "processor": f"{torch.get_num_threads()} threads, {platform.machine()}",
+        },
+        "files": [asdict(piece) for piece in pieces],
+        "codecs": rows,
+    }
+
+
+def _in_a_process(name: str, pieces: list[Piece], settings: Settings, folder: Path) -> dict[str, Any] | str:
+    """What coding gave, or why it could not be done."""
+    folder.mkdir(parents=True)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(_code, name, pieces, settings, folder).result()
+        except InputError as error:
+            return str(error)
+        except BrokenProcessPool:
+            return f"{name}: its process died"
+        except (RuntimeError, MemoryError, ValueError, TypeError) as error:
+            return f"{name}: {type(error).__name__}: {error}"
+
+
+def _code(name: str, pieces: list[Piece], settings: Settings, folder: Path) -> dict[str, Any]:
+    codec = make_codec(name, device=settings.device, dtype=settings.dtype)
+    codec(pieces[0].read()[:, : 2 * pieces[0].sample_rate], pieces[0].sample_rate, 0)  # not timed: first calls prepare
+    files = []
+    for index, piece in enumerate(pieces):
+        original = piece.read()
+        seeds: list[dict[str, float]] = []
+        for seed in range(settings.seeds if codec.seeded else 1):
+            coded = codec(original, piece.sample_rate, seed)
+            np.save(folder / f"{index}-{seed}.npy", coded.audio.numpy())
+            seeds.append({})
+            if seed == 0:
+                facts = {
+                    "kbps": coded.bits / piece.seconds / 1000 / piece.channels,
+                    "encode_rate": piece.seconds / coded.encode_seconds,
+                    "decode_rate": piece.seconds / coded.decode_seconds,
+                }
+        files.append({"seeds": seeds, **facts})
+    return {"files": files, "peak_bytes": peak_bytes()}
+
+
+def peak_bytes() -> int:
+    """Most memory that this process has held so far."""
+    if sys.platform == "linux":  # getrusage would count what the parent had held when it started this process
+        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _summed_up(result: dict[str, Any], pieces: list[Piece]) -> dict[str, Any]:
+    files = [
+        {key: value for key, value in facts.items() if key != "seeds"} | facts["seeds"][0] for facts in result["files"]
+    ]
+    every = [facts["seeds"] for facts in result["files"]]
+    seconds = [piece.seconds for piece in pieces]
+    rates = {
+        key: sum(seconds) / sum(s / file[key] for s, file in zip(seconds, files, strict=True))
+        for key in ("encode_rate", "decode_rate")
+    }
+    spread = {}
+    for name in metrics.METRICS:
+        means = [_mean([facts[seed][name] for facts in every]) for seed in range(len(every[0]))]
+        spread[name] = statistics.stdev(means) if len(means) > 1 else 0.0
+    return {
+        "kbps": sum(s * file["kbps"] for s, file in zip(seconds, files, strict=True)) / sum(seconds),
+        **rates,
+        "peak_bytes": result["peak_bytes"],
+        "means": {name: interval([file[name] for file in files]) for name in metrics.METRICS},
+        "spread_over_seeds": spread,
+        "files": files,
+    }
+
+
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return statistics.fmean(known) if known else math.nan
+
+
+def interval(values: list[float]) -> dict[str, float | int]:
+    """Mean, 95 % confidence interval (bootstrap over files) and count of the values that are finite."""
+    known = [value for value in values if math.isfinite(value)]
+    mean = _mean(values)
+    low = high = mean
+    if len(known) > 1 and min(known) < max(known):
+        from scipy.stats import bootstrap
+
+        found = bootstrap((known,), np.mean, rng=np.random.default_rng(0), method="percentile").confidence_interval
+        low, high = float(found.low), float(found.high)
+    return {"mean": mean, "low": low, "high": high, "count": len(known)}

@@ -1,0 +1,187 @@
+"""The pages that `evaluate` leaves: report.md, pictures, and index.html with original and reconstructions to play."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import audio
+from .evaluate import Piece, Progress, Settings, evaluate
+from .files import replacing
+from .metrics import METRICS
+from .plot import log_frequency_decibels
+
+PLAYED_RATE = 48000
+"""Examples are Opus files, small and played by every browser."""
+
+
+def run(inputs: list[Path], settings: Settings, output: Path, *, examples: int, progress: Progress) -> Path:
+    """Evaluate, and write report.json, report.md, three pictures, and index.html that plays the first `examples` files.
+
+    Returns:
+        The page.
+
+    Raises:
+        InputError: as in `evaluate`, or a place that cannot be written.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        result = evaluate(inputs, settings, Path(folder), progress)
+        output.mkdir(parents=True, exist_ok=True)
+        with replacing(output / "report.json") as partial:
+            partial.write_text(json.dumps(_without_nan(result), indent=1, allow_nan=False) + "\n")
+        return write_report(result, Path(folder), output, examples)
+
+
+def _without_nan(value: Any) -> Any:
+    """NaN as null: JSON has no other word for it."""
+    if isinstance(value, dict):
+        return {key: _without_nan(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_report(result: dict[str, Any], work: Path, output: Path, examples: int) -> Path:
+    """Write everything but report.json; `work` holds the reconstructions, as `evaluate` leaves them."""
+    from jinja2 import Environment, StrictUndefined
+
+    ran = [row for row in result["codecs"] if "error" not in row]
+    pieces = [Piece(**facts) for facts in result["files"]]
+    players = [_example(index, piece, result["codecs"], work, output) for index, piece in enumerate(pieces[:examples])]
+    pictures = {}
+    if ran:
+        pictures = {
+            "spectrograms.png": _spectrograms(players, output),
+            "bitrate.png": _against_bitrate(ran, output),
+            "files.png": _per_file(ran, pieces, output),
+        }
+    text = markdown(result)
+    with replacing(output / "report.md") as partial:
+        partial.write_text(text)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((files("music2latent") / "report.html").read_text())
+    page = output / "index.html"
+    with replacing(page) as partial:
+        partial.write_text(
+            template.render(result=result, head=_head(), table=_table(result), players=players, pictures=pictures)
+        )
+    return page
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table, with what it was measured on."""
+    settings, machine = result["settings"], result["machine"]
+    seconds = sum(piece["num_samples"] / piece["sample_rate"] for piece in result["files"])
+    rows = [_head(), ["---", *["---:"] * (len(_head()) - 1)], *_table(result)]
+    failed = [f"- {row['name']}: {row['error']}" for row in result["codecs"] if "error" in row]
+    spread = [
+        f"- {row['name']}: "
+        + ", ".join(f"{METRICS[name].title} {value:.3g}" for name, value in row["spread_over_seeds"].items())
+        for row in result["codecs"]
+        if any(row.get("spread_over_seeds", {}).values())
+    ]
+    parts = [
+        f"{len(result['files'])} files, {seconds / 60:.1f} minutes; noise of seed 0; dtype {settings['dtype']}, "
+        f"{machine['processor']}, torch {machine['torch']}. Means with 95 % confidence intervals over files. Bitrates "
+        "are per channel; the rates are audio seconds per second.",
+        "\n".join("| " + " | ".join(row) + " |" for row in rows),
+    ]
+    if spread:
+        parts.append(f"Standard deviation of the means over {settings['seeds']} seeds:\n\n" + "\n".join(spread))
+    if failed:
+        parts.append("Not measured:\n\n" + "\n".join(failed))
+    return "# Evaluation\n\n" + "\n\n".join(parts) + "\n"
+
+
+def _head() -> list[str]:
+    titles = [f"{m.title}{f' ({m.unit})' if m.unit else ''}, {m.better}" for m in METRICS.values()]
+    return ["codec", "kbit/s", *titles, "encode x", "decode x", "peak memory"]
+
+
+def _table(result: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    for row in result["codecs"]:
+        if "error" in row:
+            rows.append([row["name"], *["not measured"] * (len(_head()) - 1)])
+            continue
+        cells = [_interval(row["means"][name]) for name in METRICS]
+        speeds = [f"{row[key]:.1f}" for key in ("encode_rate", "decode_rate")]
+        rows.append([row["name"], f"{row['kbps']:.1f}", *cells, *speeds, f"{row['peak_bytes'] / 1e6:.0f} MB"])
+    return rows
+
+
+def _interval(figures: dict[str, float]) -> str:
+    if not figures["count"]:
+        return "none"
+    return f"{figures['mean']:.2f} ({figures['low']:.2f} to {figures['high']:.2f})"
+
+
+def _example(index: int, piece: Piece, codecs: list[dict[str, Any]], work: Path, output: Path) -> dict[str, Any]:
+    """Write the original and every reconstruction of one file; two of those where the noise makes a difference."""
+    folder = output / "audio"
+    folder.mkdir(exist_ok=True)
+
+    def write(samples: np.ndarray, name: str) -> str:
+        blocks = list(audio.resample([samples], piece.channels, piece.sample_rate, PLAYED_RATE))
+        length = sum(block.shape[1] for block in blocks)
+        audio.write_audio(folder / name, blocks, PLAYED_RATE, piece.channels, length)
+        return f"audio/{name}"
+
+    versions = [{"name": "original", "file": write(piece.read().numpy(), f"{index}-original.opus")}]
+    for number, row in enumerate(codecs):
+        found = sorted((work / str(number)).glob(f"{index}-*.npy"))[:2] if "error" not in row else []
+        for seed, path in enumerate(found):
+            name = row["name"] if len(found) == 1 else f"{row['name']}, seed {seed}"
+            versions.append({"name": name, "file": write(np.load(path), f"{index}-{number}-{seed}.opus")})
+    return {"title": Path(piece.path).name, "versions": versions}
+
+
+def _spectrograms(players: list[dict[str, Any]], output: Path) -> str:
+    from matplotlib.figure import Figure
+
+    across = max(len(player["versions"]) for player in players)
+    figure = Figure(figsize=(2.6 * across, 2.2 * len(players) + 0.4), layout="constrained")
+    grid = figure.subplots(len(players), across, squeeze=False)
+    for row, player in zip(grid, players, strict=True):
+        for axes, version in zip(row, player["versions"], strict=True):
+            levels, _ = log_frequency_decibels(output / version["file"], 10.0)
+            axes.imshow(levels, origin="lower", aspect="auto", cmap="magma", vmin=-80, vmax=0)
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(version["name"], fontsize=8)
+        row[0].set_ylabel(player["title"][:24], fontsize=7)
+    figure.savefig(output / "spectrograms.png", dpi=80)
+    return "Spectrograms of the examples, 40 Hz to half the rate on a log axis, 80 dB from black to white."
+
+
+def _against_bitrate(ran: list[dict[str, Any]], output: Path) -> str:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    for axes, (name, metric) in zip(figure.subplots(2, 3).flat, METRICS.items(), strict=True):
+        for row in ran:
+            figures = row["means"][name]
+            low, high = figures["mean"] - figures["low"], figures["high"] - figures["mean"]
+            axes.errorbar(row["kbps"], figures["mean"], [[low], [high]], fmt="o", capsize=3, label=row["name"])
+        axes.set(title=f"{metric.title} ({metric.better})", xlabel="kbit/s per channel", ylabel=metric.unit)
+    axes.legend(fontsize=7)
+    figure.savefig(output / "bitrate.png", dpi=80)
+    return "Metrics against bitrate, means with 95 % confidence intervals."
+
+
+def _per_file(ran: list[dict[str, Any]], pieces: list[Piece], output: Path) -> str:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    for axes, (name, metric) in zip(figure.subplots(2, 3).flat, METRICS.items(), strict=True):
+        for row in ran:
+            axes.plot(range(len(pieces)), [file[name] for file in row["files"]], ".", label=row["name"])
+        axes.set(title=f"{metric.title} ({metric.better})", xlabel="file", ylabel=metric.unit)
+    axes.legend(fontsize=7)
+    figure.savefig(output / "files.png", dpi=80)
+    return "The same for every file."
