@@ -336,6 +336,27 @@ def evaluate(
     typer.echo(f"{page}: open it in a browser to listen")
 
 
+@app.command()
+def probe(
+    folders: Annotated[list[Path], typer.Argument(help="Data sets: a folder per class, or files with a labels.csv.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A folder for probe.json and probe.md.")],
+    model: Model = "mini",
+    folds: Annotated[int, typer.Option(min=2, help="Of cross-validation; no source is in two of them.")] = 5,
+    device: Device = None,
+    dtype: Dtype = "auto",
+    force: Force = False,
+) -> None:
+    """How much a linear classifier finds in the latents, in the features, and in a log-mel spectrogram."""
+    from . import jobs
+    from .codec import EncoderDecoder
+    from .probe import run
+
+    jobs.check_free(output / "probe.json", force)
+    codec = EncoderDecoder(model=model, device=device, dtype=dtype)
+    with jobs.progress_bar(len(folders)) as report:
+        typer.echo(run(folders, codec, output, folds=folds, progress=report))
+
+
 def _facts(name: str) -> dict[str, Any]:
     from .audio import FORMATS, open_audio
     from .latents import SUFFIX, Latents
