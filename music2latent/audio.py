@@ -200,21 +200,39 @@ def write_audio(
         raise InputError(f"{path}: cannot be written ({error.error_string}); nothing was left there") from error
 
 
+class Resampler:
+    """Changes the rate of a signal pushed in blocks `[C, n]` (soxr, very high quality); equal rates pass through."""
+
+    def __init__(self, channels: int, rate_in: int, rate_out: int) -> None:
+        self._stream = None
+        if rate_in != rate_out:
+            self._stream = soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality="VHQ")
+        self._count, self._last = 0, np.zeros((channels, 0), np.float32)
+
+    def push(self, block: np.ndarray) -> np.ndarray:
+        """Add samples; returns those that are ready."""
+        if self._stream is None:
+            return block
+        self._last = block[:, :1] if block.shape[1] else self._last
+        out = self._stream.resample_chunk(np.ascontiguousarray(block.T)).T
+        self._count += out.shape[1]
+        return out
+
+    def flush(self) -> np.ndarray:
+        """The rest, at the signal's end."""
+        if self._stream is None:
+            return self._last
+        out = self._stream.resample_chunk(np.zeros((0, len(self._last)), np.float32), last=True).T
+        # One or two samples at a high rate are less than one at a lower: keep one, nothing may vanish.
+        return out if self._count + out.shape[1] else self._last
+
+
 def resample(blocks: Iterable[np.ndarray], channels: int, rate_in: int, rate_out: int) -> Iterator[np.ndarray]:
-    """Change the sample rate of a stream of blocks `[C, n]` (soxr, very high quality); equal rates pass through."""
-    if rate_in == rate_out:
-        yield from blocks
-        return
-    stream = soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality="VHQ")
-    count = 0
-    block = np.zeros((channels, 0), np.float32)
+    """`Resampler` of a whole signal in blocks `[C, n]`."""
+    stream = Resampler(channels, rate_in, rate_out)
     for block in blocks:
-        out = stream.resample_chunk(np.ascontiguousarray(block.T)).T
-        count += out.shape[1]
-        yield out
-    out = stream.resample_chunk(np.zeros((0, channels), np.float32), last=True).T
-    # One or two samples at a high rate are less than one at a lower: keep one, nothing may vanish.
-    yield out if count + out.shape[1] else block[:, :1]
+        yield stream.push(block)
+    yield stream.flush()
 
 
 def check_finite(audio: np.ndarray, name: str = "audio", offset: int = 0) -> np.ndarray:
@@ -232,7 +250,7 @@ def check_finite(audio: np.ndarray, name: str = "audio", offset: int = 0) -> np.
 _INTEGER_SCALES = {"int8": 2**7, "uint8": 2**7, "int16": 2**15, "uint16": 2**15, "int32": 2**31}
 
 
-def as_float(audio: Any) -> torch.Tensor:
+def as_float(audio: Any, *, allow_empty: bool = False) -> torch.Tensor:
     """An array or tensor of samples, any axes with time last, as a float32 tensor on its own device.
 
     Integers are scaled by their range (unsigned ones are centred, as 8-bit WAV files are). Gradients are kept.
@@ -253,7 +271,7 @@ def as_float(audio: Any) -> torch.Tensor:
     elif not tensor.is_floating_point():
         raise InputError(f"audio of type {kind}: accepted are floats in [-1, 1] and {', '.join(_INTEGER_SCALES)}")
     shape = tuple(tensor.shape)
-    if tensor.ndim == 0 or tensor.numel() == 0:
+    if tensor.ndim == 0 or (tensor.numel() == 0 and not allow_empty):
         raise InputError(f"audio of shape {list(shape)} has no samples; at least one is needed")
     if tensor.ndim > 1 and shape[-1] <= 32 < shape[-2]:
         raise InputError(f"audio of shape {list(shape)} looks like [n, C]; expected is time last, [C, n]: pass audio.T")

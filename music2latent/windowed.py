@@ -1,7 +1,8 @@
 """A model run over long signals, window by window, in two ways:
 
 - hard windows, as the published package has them: `hard_windows`, `encode_hard`, `decode_hard`;
-- windows that overlap and are cross-faded, in constant memory: `encode_blocks`, `decode_blocks`.
+- windows that overlap and are cross-faded, in constant memory: `Encoding` and `Decoding`, which are pushed to, and
+  `encode_blocks` and `decode_blocks` around them.
 
 Latents here are the networks' own, in (-1, 1).
 """
@@ -15,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import spectrogram, windows
+from . import spectrogram
 from .autoencoder import Autoencoder
 from .errors import InputError
 from .noise import keyed_noise
-from .windows import Joiner, WindowPlan
+from .windows import Cutter, Joiner, Padding, WindowPlan
 
 Noise = Callable[[tuple[int, ...]], Any]
 """From a shape to that much standard normal noise, as an array or tensor."""
@@ -117,40 +118,92 @@ def decode_windows(
 # ------------------------------------------------------------------------------------------------ overlapping windows
 
 
-@torch.no_grad()
-def encode_blocks(model: Autoencoder, blocks: Iterable[np.ndarray], plan: WindowPlan) -> Iterator[Tensor]:
-    """A signal in blocks `[C, n]` -> its latents in order, `[C, D, l]` on the CPU at a time.
+class Encoding:
+    """A signal pushed in blocks `[C, n]` -> its latents in order, `[C, D, l]` on the CPU, as soon as they are certain.
 
     Channels run one by one: memory does not grow with them.
     """
-    config, joiner = model.config, Joiner()
-    for start, window, last in windows.cut(windows.padded(blocks, config), plan, config):
-        frames = spectrogram.frame(torch.from_numpy(window).to(model.device), config.hop_length)
-        values = torch.cat([model.encode(channel[None]) for channel in frames]).cpu()
+
+    def __init__(self, model: Autoencoder, plan: WindowPlan) -> None:
+        config = model.config
+        self._model, self._plan = model, plan
+        self._padding, self._joiner = Padding(config), Joiner()
+        self._cutter = Cutter(plan.window * config.frame_size + config.edge, plan.step * config.frame_size)
+
+    def push(self, block: np.ndarray) -> Tensor:
+        """Latents that no later sample can change."""
+        ready = self._padding.push(torch.from_numpy(block))
+        done = [self._window(number, window, last=False) for number, window in self._cutter.push(ready)]
+        return torch.cat([torch.zeros(len(block), self._model.latent_dim, 0), *done], dim=-1)
+
+    def flush(self) -> Tensor:
+        """The rest, at the end of the signal."""
+        end = self._padding.flush()
+        done = [self._window(number, window, last=False) for number, window in self._cutter.push(end)]
+        return torch.cat([*done, self._window(*self._cutter.flush(), last=True)], dim=-1)
+
+    @torch.no_grad()
+    def _window(self, number: int, window: Tensor, *, last: bool) -> Tensor:
+        start = number * self._plan.step
+        frames = spectrogram.frame(window.to(self._model.device), self._model.config.hop_length)
+        values = torch.cat([self._model.encode(channel[None]) for channel in frames]).cpu()
         count = values.shape[-1]
-        weights = plan.weights(count, first=start == 0, last=last)
-        yield joiner.push(values * weights, start, start + (count if last else plan.step))
+        weights = self._plan.weights(count, first=start == 0, last=last)
+        return self._joiner.push(values * weights, start, start + (count if last else self._plan.step))
 
 
-@torch.no_grad()
+class Decoding:
+    """Latents pushed in order, `[C, D, l]` -> audio `[C, n]`, from the signal's first sample to beyond its last.
+
+    What follows the last sample is the mirrored end that `windows.Padding` put there: a resampler wants to see it.
+    """
+
+    def __init__(self, model: Autoencoder, plan: WindowPlan, *, num_steps: int, seed: int) -> None:
+        self._model, self._plan, self._num_steps, self._seed = model, plan, num_steps, seed
+        self._cutter, self._joiner = Cutter(plan.window, plan.step), Joiner()
+        self._lead = model.config.edge  # mirrored samples before the first
+
+    def push(self, latents: Tensor) -> np.ndarray:
+        """Samples that no later latent can change."""
+        done = [self._window(number, window, last=False) for number, window in self._cutter.push(latents)]
+        return torch.cat([torch.zeros(len(latents), 0), *done], dim=-1).numpy()
+
+    def flush(self) -> np.ndarray:
+        """The rest, after the last latent."""
+        return self._window(*self._cutter.flush(), last=True).numpy()
+
+    @torch.no_grad()
+    def _window(self, number: int, latents: Tensor, *, last: bool) -> Tensor:
+        config, start, count = self._model.config, number * self._plan.step, latents.shape[-1]
+        weights = self._plan.weights(count, first=start == 0, last=last, per_latent=config.frames_per_latent)
+        pieces = []
+        for channel in latents:
+            spec = decode_windows(
+                self._model, channel[None].to(self._model.device), [start], self._num_steps, self._seed
+            )
+            frames = spectrogram.synthesise(spec) * weights.to(spec.device)[None, :, None]
+            pieces.append(spectrogram.overlap_add(frames).cpu())
+        until = (start + self._plan.step) * config.frame_size
+        if last:
+            until = (start + count) * config.frame_size + config.edge
+        block = self._joiner.push(torch.cat(pieces), start * config.frame_size, until)
+        lead, self._lead = self._lead, 0
+        return block[:, lead:].clamp(-1, 1)
+
+
+def encode_blocks(model: Autoencoder, blocks: Iterable[np.ndarray], plan: WindowPlan) -> Iterator[Tensor]:
+    """`Encoding` of a whole signal in blocks."""
+    stream = Encoding(model, plan)
+    for block in blocks:
+        yield stream.push(block)
+    yield stream.flush()
+
+
 def decode_blocks(
     model: Autoencoder, latents: Tensor, plan: WindowPlan, *, num_steps: int, seed: int
 ) -> Iterator[np.ndarray]:
-    """latents `[C, D, L]` -> audio in order, `[C, n]` at a time, from the signal's first sample to beyond its last.
-
-    What follows the last sample is the mirrored end that `windows.padded` put there: a resampler wants to see it.
-    """
-    config, joiner, length = model.config, Joiner(), latents.shape[-1]
-    lead = config.edge
-    for start, stop in plan.spans(length):
-        last = stop == length
-        weights = plan.weights(stop - start, first=start == 0, last=last, per_latent=config.frames_per_latent)
-        pieces = []
-        for channel in latents[..., start:stop]:
-            spec = decode_windows(model, channel[None].to(model.device), [start], num_steps, seed)
-            frames = spectrogram.synthesise(spec) * weights.to(model.device)[None, :, None]
-            pieces.append(spectrogram.overlap_add(frames).cpu())
-        until = length * config.frame_size + config.edge if last else (start + plan.step) * config.frame_size
-        block = joiner.push(torch.cat(pieces), start * config.frame_size, until)
-        yield block[:, lead:].clamp(-1, 1).numpy()
-        lead = 0
+    """`Decoding` of whole latents `[C, D, L]`, a window's worth at a time."""
+    stream = Decoding(model, plan, num_steps=num_steps, seed=seed)
+    for part in latents.split(plan.step, dim=-1):
+        yield stream.push(part)
+    yield stream.flush()

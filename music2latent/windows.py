@@ -13,7 +13,7 @@ over the fade it hands over to the other one. The two weights add up to one ever
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,40 +97,69 @@ def latents_needed(num_samples: int, config: ModelConfig) -> int:
     return -(-(num_samples + config.edge) // config.frame_size)
 
 
-def padded(blocks: Iterable[np.ndarray], config: ModelConfig) -> Iterator[np.ndarray]:
-    """Extend a signal, given in blocks `[C, n]`, at both ends to frame_size * L + edge samples, L = latents_needed.
+class Padding:
+    """Extends a signal, pushed in blocks `[C, n]`, at both ends to frame_size * L + edge samples, L = latents_needed.
 
     `edge` samples before and at least as many after, mirrored, so that nothing of the signal itself fades.
     """
-    head, tail_size = config.edge, config.edge + config.frame_size
-    pending = None  # the signal's start, until there is enough of it to mirror; from then on its end
-    total, started = 0, False
-    for block in blocks:
-        total += block.shape[-1]
-        pending = block if pending is None else np.concatenate([pending, block], axis=-1)
-        if not started and pending.shape[-1] >= tail_size:
-            yield np.pad(pending, ((0, 0), (head, 0)), "symmetric")[:, :head]
-            started = True
-        if started and pending.shape[-1] > tail_size:
-            yield pending[:, :-tail_size]
-            pending = pending[:, -tail_size:]
-    if pending is None or not total:
-        raise InputError("audio without samples; at least one is needed")
-    tail = latents_needed(total, config) * config.frame_size - total
-    yield np.pad(pending, ((0, 0), (0 if started else head, tail)), "symmetric")
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._config = config
+        self._total, self._started = 0, False
+        self._kept: Tensor | None = None  # before the start the signal so far, from then on as much as its end mirrors
+
+    def push(self, block: Tensor) -> Tensor:
+        """Add samples; returns those that can follow the padded signal so far."""
+        head, tail = self._config.edge, self._config.edge + self._config.frame_size
+        self._total += block.shape[-1]
+        self._kept = kept = block if self._kept is None else torch.cat([self._kept, block], dim=-1)
+        if self._started:
+            ready = block
+        elif kept.shape[-1] >= head:
+            ready, self._started = torch.cat([kept[..., :head].flip(-1), kept], dim=-1), True
+        else:
+            return block[..., :0]
+        self._kept = kept[..., -tail:].clone()
+        return ready
+
+    def flush(self) -> Tensor:
+        """The mirrored end.
+
+        Raises:
+            InputError: nothing was pushed.
+        """
+        if self._kept is None or not self._total:
+            raise InputError("audio without samples; at least one is needed")
+        after = latents_needed(self._total, self._config) * self._config.frame_size - self._total
+        before = 0 if self._started else self._config.edge
+        mirrored = np.pad(self._kept.numpy(), ((0, 0), (before, after)), "symmetric")
+        return torch.from_numpy(mirrored[..., self._kept.shape[-1] if self._started else 0 :])
 
 
-def cut(blocks: Iterable[np.ndarray], plan: WindowPlan, config: ModelConfig) -> Iterator[tuple[int, np.ndarray, bool]]:
-    """Cut a padded signal, given in blocks `[C, n]`, into the plan's windows: (start in latents, audio, is last)."""
-    size, step = plan.window * config.frame_size + config.edge, plan.step * config.frame_size
-    start, buffer = 0, None
-    for block in blocks:
-        buffer = block if buffer is None else np.concatenate([buffer, block], axis=-1)
-        while buffer.shape[-1] > size:
-            yield start, buffer[:, :size], False
-            start, buffer = start + plan.step, buffer[:, step:]
-    if buffer is not None:
-        yield start, buffer, True
+class Cutter:
+    """Cuts what is pushed, `[..., n]`, into pieces of `size` that begin every `step`; the last one is what is left."""
+
+    def __init__(self, size: int, step: int) -> None:
+        self._size, self._step = size, step
+        self._count = 0
+        self._buffer: Tensor | None = None
+
+    def push(self, block: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Add values; (number, piece) of the pieces that are full, and surely not the last."""
+        self._buffer = block if self._buffer is None else torch.cat([self._buffer, block], dim=-1)
+        while self._buffer.shape[-1] > self._size:
+            yield self._count, self._buffer[..., : self._size]
+            self._count, self._buffer = self._count + 1, self._buffer[..., self._step :]
+
+    def flush(self) -> tuple[int, Tensor]:
+        """The last piece.
+
+        Raises:
+            InputError: nothing was pushed.
+        """
+        if self._buffer is None:
+            raise InputError("nothing was pushed; at least one block is needed")
+        return self._count, self._buffer
 
 
 class Joiner:

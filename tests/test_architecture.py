@@ -20,7 +20,7 @@ FLOORS = [
     "cli __main__",
     "report",
     "evaluate",
-    "codecs plot probe",
+    "codecs plot probe streaming",
     "codec training.loop",
     "training.report training.summary",
     "training.validation",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from music2latent import InputError, windows
 from music2latent.autoencoder import Autoencoder
 from music2latent.config import PRESETS
-from music2latent.windows import Joiner, WindowPlan
+from music2latent.windows import Cutter, Joiner, Padding, WindowPlan
 
 from .helpers import reference_checkpoint
 
@@ -60,15 +60,23 @@ def _blocks(signal: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
     return np.split(signal, places[places < signal.shape[-1]], axis=-1)
 
 
+def _padded(signal: np.ndarray, sizes: list[int]) -> list[torch.Tensor]:
+    padding = Padding(SMALL)
+    return [*(padding.push(torch.from_numpy(block)) for block in _blocks(signal, sizes)), padding.flush()]
+
+
 @settings(deadline=None)
 @given(plans, st.integers(1, 900), st.lists(st.integers(0, 300), max_size=6))
 def test_cut_and_join_is_the_identity_for_any_length_and_blocks(plan: WindowPlan, n: int, sizes: list[int]) -> None:
     signal = np.random.default_rng(n).standard_normal((2, n)).astype(np.float32)
     joiner, parts, spans = Joiner(), [], []
-    for start, window, last in windows.cut(windows.padded(_blocks(signal, sizes), SMALL), plan, SMALL):
+    cutter = Cutter(plan.window * SMALL.frame_size + SMALL.edge, plan.step * SMALL.frame_size)
+    pieces = [(*piece, False) for block in _padded(signal, sizes) for piece in cutter.push(block)]
+    for number, window, last in [*pieces, (*cutter.flush(), True)]:
+        start = number * plan.step
         count = (window.shape[-1] - SMALL.edge) // SMALL.frame_size
         spans.append((start, start + count))
-        body = torch.from_numpy(window[:, : count * SMALL.frame_size])
+        body = window[:, : count * SMALL.frame_size]
         weights = plan.weights(count, first=start == 0, last=last, per_latent=SMALL.frame_size)
         until = start + (count if last else plan.step)
         parts.append(joiner.push(body * weights, start * SMALL.frame_size, until * SMALL.frame_size))
@@ -80,7 +88,7 @@ def test_cut_and_join_is_the_identity_for_any_length_and_blocks(plan: WindowPlan
 @given(st.integers(1, 200), st.lists(st.integers(0, 100), max_size=6))
 def test_padding_mirrors_and_covers_every_sample_four_times(n: int, sizes: list[int]) -> None:
     signal = np.arange(1, n + 1, dtype=np.float32)[None]
-    padded = np.concatenate(list(windows.padded(_blocks(signal, sizes), SMALL)), axis=-1)
+    padded = torch.cat(_padded(signal, sizes), dim=-1).numpy()
     length = windows.latents_needed(n, SMALL)
     before, after = SMALL.edge, length * SMALL.frame_size - n
     assert after >= SMALL.edge
@@ -89,7 +97,14 @@ def test_padding_mirrors_and_covers_every_sample_four_times(n: int, sizes: list[
 
 def test_no_samples_is_an_error() -> None:
     with pytest.raises(InputError, match="without samples"):
-        list(windows.padded([np.zeros((1, 0), np.float32)], SMALL))
+        _padded(np.zeros((1, 0), np.float32), [])
+
+
+class _Pass(torch.nn.Module):
+    """In place of a normalisation, whose statistics reach everywhere."""
+
+    def forward(self, x: torch.Tensor, *, shift: torch.Tensor | None = None, silu: bool = False) -> torch.Tensor:
+        return x
 
 
 @pytest.mark.parametrize("name", ["tiny", "mini", "official", "mixed"])
@@ -102,11 +117,11 @@ def test_context_is_how_far_the_network_sees(name: str) -> None:
     )
     torch.manual_seed(0)
     model = Autoencoder(config).double()
-    model.denoiser.norm_out = torch.nn.Identity()  # the same layers, registered twice
+    model.denoiser.norm_out = _Pass()  # the same layers, registered twice
     for module in list(model.modules()):
         for child_name, child in module.named_children():
             if isinstance(child, torch.nn.GroupNorm):
-                setattr(module, child_name, torch.nn.Identity())
+                setattr(module, child_name, _Pass())
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     length, place, per_latent = 96, 48, config.frames_per_latent
