@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -171,6 +172,30 @@ def reconstruct(
         )
 
     _finish(jobs.run(planned, work, force=force), len(planned))
+
+
+@app.command()
+def live(
+    model: Model = "mini",
+    device: Device = None,
+    dtype: Dtype = "auto",
+    seed: Seed = 0,
+    rate: Annotated[int | None, typer.Option(help="Rate of raw samples in Hz; a WAV stream knows its own.")] = None,
+    channels: Annotated[int, typer.Option(min=1, help="Channels of raw samples.")] = 1,
+    window: Annotated[
+        tuple[int, int], typer.Option(help="Window and overlap in latents: longer sounds better and answers later.")
+    ] = (4, 1),
+) -> None:
+    """Sound on standard input -> latents -> sound on standard output, while it plays.
+
+    16-bit WAV, or raw 16-bit samples with --rate; what comes out is of the same kind.
+    """
+    from .codec import EncoderDecoder
+    from .live import run
+    from .windows import WindowPlan
+
+    codec = EncoderDecoder(model=model, device=device, dtype=dtype)
+    run(sys.stdin.buffer, sys.stdout.buffer, codec, WindowPlan(*window), rate=rate, channels=channels, seed=seed)
 
 
 @app.command()

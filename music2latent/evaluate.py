@@ -10,7 +10,6 @@ import math
 import multiprocessing
 import platform
 import statistics
-import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -171,12 +170,14 @@ def _code(name: str, pieces: list[Piece], settings: Settings, folder: Path) -> d
 
 def peak_bytes() -> int:
     """Most memory that this process has held so far."""
-    if sys.platform == "linux":  # getrusage would count what the parent had held when it started this process
-        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, where getrusage counts what the parent held when it started this process
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _summed_up(result: dict[str, Any], pieces: list[Piece]) -> dict[str, Any]:

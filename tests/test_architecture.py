@@ -18,7 +18,7 @@ PACKAGE = ROOT / "music2latent"
 # Every room may import from the rooms in the lines below its own, and from those named beside it in its own line.
 FLOORS = [
     "cli __main__",
-    "report",
+    "report live",
     "evaluate",
     "codecs plot probe streaming",
     "codec training.loop",

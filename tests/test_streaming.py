@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from music2latent import EncoderDecoder, InputError, windowed
+from music2latent import EncoderDecoder, InputError, live, windowed
 from music2latent.streaming import LIVE, StreamDecoder, StreamEncoder
 from music2latent.windows import WindowPlan
+
+from .helpers import CLIP
 
 PLANS = [LIVE, WindowPlan(4, 2), WindowPlan(8, 2), WindowPlan(3, 0)]
 
@@ -120,3 +129,59 @@ def test_refuses_at_the_door(tiny: EncoderDecoder) -> None:
     decoder.push(torch.zeros(2, 64, 2))
     with pytest.raises(InputError, match=r"num_samples = 99999; these latents hold up to"):
         decoder.flush(99999)
+
+
+# ---- music2latent live
+
+
+def _wave(audio: np.ndarray, rate: int) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, audio.T, rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def _live(codec: EncoderDecoder, data: bytes, **options: object) -> bytes:
+    target = io.BytesIO()
+    settings = {"rate": None, "channels": 1, "seed": 0} | options
+    live.run(io.BytesIO(data), target, codec, LIVE, **settings)  # type: ignore[arg-type]
+    return target.getvalue()
+
+
+def test_a_wav_stream_comes_back_as_the_codec_makes_it(tiny: EncoderDecoder) -> None:
+    signal = _noise(2, 30001)
+    data = _wave(signal, 48000)
+    samples = np.frombuffer(data[-30001 * 4 :], "<i2").reshape(-1, 2).T
+    encoder, decoder = (kind(tiny, sample_rate=48000, channels=2) for kind in (StreamEncoder, StreamDecoder))
+    latents = torch.cat([encoder.push(samples), encoder.flush()], dim=-1)
+    expected = np.concatenate([decoder.push(latents), decoder.flush(30001)], axis=1)
+    out = _live(tiny, data)
+    assert out[:4] == b"RIFF"
+    found = np.frombuffer(out[44:], "<i2").reshape(-1, 2).T
+    assert np.array_equal(found, (expected * 32767).round())
+    raw = _live(tiny, data[44:], rate=48000, channels=2)
+    assert raw == out[44:]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"junk", "not a WAV stream"), (b"", "not a WAV stream"), (_wave(_noise(1, 0), 8000), "without samples")],
+)
+def test_live_refuses_what_is_no_sound(tiny: EncoderDecoder, data: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        _live(tiny, data)
+
+
+@pytest.mark.skipif(shutil.which("sox") is None and shutil.which("ffmpeg") is None, reason="neither sox nor ffmpeg")
+def test_a_chain_of_pipes(tmp_path: Path) -> None:
+    """Another program decodes to a pipe, ours codes, another writes the file: length and loudness stay."""
+    ours = f"{sys.executable} -m music2latent live"
+    target = tmp_path / "out.flac"
+    if shutil.which("sox"):
+        chain = f"sox {CLIP} -t wav -b 16 - trim 0 2 | {ours} | sox --ignore-length -t wav - {target}"
+    else:
+        chain = f"ffmpeg -v error -t 2 -i {CLIP} -f wav - | {ours} | ffmpeg -v error -i - {target}"
+    subprocess.run(["bash", "-c", f"set -o pipefail; {chain}"], check=True, timeout=120)
+    before, after = soundfile.read(CLIP)[0], soundfile.read(target)[0]
+    rate = soundfile.info(target).samplerate
+    assert abs(len(after) - 2 * rate) <= 1
+    assert 0.3 < np.sqrt(np.square(after).mean() / np.square(before[: len(after)]).mean()) < 1.5
