@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
 from music2latent import InputError, load_model
@@ -257,6 +256,29 @@ def test_gradient_reaches_the_encoder_through_the_student_alone(monkeypatch: pyt
     assert model.conv_out.weight.grad.abs().max() > 0
 
 
+def test_the_fast_layout_has_the_same_gradients() -> None:
+    """channels_last brings the fused normalisation, training mode the written-out attention."""
+    plain, fast, inputs = _model().eval(), _model(), _inputs()
+    fast.to(memory_format=torch.channels_last)
+    losses = [ConsistencyTraining(model, RECIPE).train(model is fast)(*inputs) for model in (plain, fast)]
+    assert losses[1].loss.item() == pytest.approx(losses[0].loss.item(), rel=1e-5)
+    for one in losses:
+        one.loss.backward()
+    for (name, one), other in zip(plain.named_parameters(), fast.parameters(), strict=True):
+        if one.grad is not None:
+            torch.testing.assert_close(other.grad, one.grad, rtol=1e-3, atol=1e-4 * one.grad.abs().max(), msg=name)
+
+
+def test_a_loss_without_weight_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, inputs, levels = _model(), _inputs(), []
+    denoise = model.denoise
+    monkeypatch.setattr(model, "denoise", lambda x, sigma, pyramid: levels.append(sigma) or denoise(x, sigma, pyramid))
+    alone = ConsistencyTraining(model, replace(RECIPE, consistency_weight=0.0))(*inputs)
+    assert [sigma.tolist() for sigma in levels] == [[SMALL.sigma_max] * 2]
+    assert alone.loss.item() == pytest.approx(0.5 * alone.spectral.item())
+    assert alone.consistency.item() == 0
+
+
 def test_auxiliary_loss_reaches_every_part() -> None:
     model = _model()
     losses = ConsistencyTraining(model, RECIPE)(*_inputs())
@@ -367,7 +389,11 @@ def test_decoded_once(data: Path, tmp_path: Path) -> None:
     decoded = decode_once(source, 44100, tmp_path / "decoded")
     assert {track.sample_rate for track in decoded.tracks} == {44100}
     assert [track.num_samples for track in decoded.tracks] == [44100] * 3
-    assert {soundfile.info(track.path).subtype for track in decoded.tracks} == {"PCM_16"}
+    sizes = [Path(track.path).stat().st_size for track in decoded.tracks]
+    assert sizes == [2 * 44100 * track.channels for track in source.tracks]
+    same = [replace(one, tracks=one.tracks[:1]) for one in (source, decoded)]  # 16 bits, and not resampled
+    direct, mapped = (Crops([one], 44100, 4096, seed=3, min_rms=0.001) for one in same)
+    assert all(torch.equal(direct[number], mapped[number]) for number in range(20))
     times = [Path(track.path).stat().st_mtime_ns for track in decoded.tracks]
     assert decode_once(source, 44100, tmp_path / "decoded") == decoded
     assert [Path(track.path).stat().st_mtime_ns for track in decoded.tracks] == times

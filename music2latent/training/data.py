@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 REDRAWS = 200
 """Crops that may be silent or unreadable in a row before the data is given up."""
+DECODED = ".int16"
+"""Suffix of files that `decode_once` writes: samples and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,8 @@ class Crops(Dataset[Tensor]):
         )
 
     def _read(self, track: Track, start: int, needed: int, channel: int) -> np.ndarray:
+        if track.path.endswith(DECODED):
+            return _decoded(track)[start : start + needed, channel].astype(np.float32) / 32768
         with soundfile.SoundFile(track.path) as file:
             file.seek(start)
             block = file.read(needed, dtype="float32", always_2d=True)[:, channel]
@@ -188,24 +192,27 @@ class CropOrder(Sampler[int]):
 
 
 def decode_once(source: Source, sample_rate: int, folder: Path) -> Source:
-    """Decode and resample a source once, to int16 WAV files that are read by seeking: for slow processors.
+    """Decode and resample a source once, to files of int16 samples that are mapped into memory: for slow processors.
 
     A rerun goes on where an earlier one stopped.
+
+    Raises:
+        InputError: a place that cannot be written.
     """
     tracks = []
     for track in source.tracks:
         name = hashlib.sha256(json.dumps(asdict(track)).encode()).hexdigest()[:16]
-        target = folder / f"{name}.wav"
+        target = folder / f"{name}{DECODED}"
         if not target.exists():
             blocks = resample(open_audio(track.path).blocks(), track.channels, track.sample_rate, sample_rate)
-            try:
-                with (
-                    replacing(target) as partial,
-                    soundfile.SoundFile(partial, "w", sample_rate, track.channels, "PCM_16") as file,
-                ):
-                    for block in blocks:
-                        file.write(block.T)
-            except soundfile.LibsndfileError as error:
-                raise InputError(f"{target}: cannot be written ({error.error_string})") from error
-        tracks.append(Track(os.fspath(target), sample_rate, track.channels, open_audio(target).num_samples))
+            with replacing(target) as partial, partial.open("wb") as file:
+                for block in blocks:
+                    file.write((block.T * 32768).round().clip(-32768, 32767).astype("<i2").tobytes())
+        num_samples = target.stat().st_size // (2 * track.channels)
+        tracks.append(Track(os.fspath(target), sample_rate, track.channels, num_samples))
     return Source(source.folder, source.weight, tuple(tracks), source.unreadable)
+
+
+def _decoded(track: Track) -> np.ndarray:
+    """What `decode_once` wrote, `[n, C]` int16, mapped into memory: only what is looked at is read."""
+    return np.memmap(track.path, "<i2", "r", shape=(track.num_samples, track.channels))
