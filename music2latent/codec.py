@@ -66,6 +66,7 @@ class EncoderDecoder:
         self.fingerprint = self.checkpoint.fingerprint()
         """SHA-256 of configuration and weights, as they were loaded."""
         self.gen = self.checkpoint.build().to(target, resolve_dtype(dtype, target))
+        self.gen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the layout for fast convolutions
         """The networks, a `torch.nn.Module` with `.encoder` and `.decoder`."""
 
     # ------------------------------------------------------------------------------------- facts

@@ -45,3 +45,11 @@ def relative_error(got: object, expected: object) -> float:
 def sound(channels: int, samples: int, seed: int = 0) -> np.ndarray:
     """Gliding tones over noise, `[C, n]` float32."""
     return fill_weights.audio(seed, channels, samples)
+
+
+class NoNorm(torch.nn.Module):
+    """In place of a normalisation, whose statistics reach over the whole window."""
+
+    def forward(self, x: torch.Tensor, *, shift: torch.Tensor | None = None, silu: bool = False) -> torch.Tensor:
+        x = x if shift is None else x + shift.view(*x.shape[:2], *[1] * (x.ndim - 2))
+        return torch.nn.functional.silu(x) if silu else x

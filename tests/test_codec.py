@@ -10,7 +10,7 @@ import torch
 from music2latent import EncoderDecoder, InputError, Latents, windows
 from music2latent.audio import write_audio
 
-from .helpers import CLIP, reference_checkpoint, reference_codec, relative_error, sound
+from .helpers import CLIP, NoNorm, reference_checkpoint, reference_codec, relative_error, sound
 
 # --------------------------------------------------------------------------- calls in the wild
 
@@ -293,7 +293,7 @@ def _flat(codec: EncoderDecoder) -> EncoderDecoder:
     for parent in [other.gen.denoiser, *other.gen.modules()]:
         for name, child in parent.named_children():
             if isinstance(child, torch.nn.GroupNorm):
-                setattr(parent, name, torch.nn.Identity())
+                setattr(parent, name, NoNorm())
     return other
 
 

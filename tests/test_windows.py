@@ -14,7 +14,7 @@ from music2latent.autoencoder import Autoencoder
 from music2latent.config import PRESETS
 from music2latent.windows import Cutter, Joiner, Padding, WindowPlan
 
-from .helpers import reference_checkpoint
+from .helpers import NoNorm, reference_checkpoint
 
 SMALL = dataclasses.replace(PRESETS["tiny"], hop_length=2)  # frame_size 16, edge 6: quick, and the same arithmetic
 
@@ -100,13 +100,6 @@ def test_no_samples_is_an_error() -> None:
         _padded(np.zeros((1, 0), np.float32), [])
 
 
-class _Pass(torch.nn.Module):
-    """In place of a normalisation, whose statistics reach everywhere."""
-
-    def forward(self, x: torch.Tensor, *, shift: torch.Tensor | None = None, silu: bool = False) -> torch.Tensor:
-        return x
-
-
 @pytest.mark.parametrize("name", ["tiny", "mini", "official", "mixed"])
 def test_context_is_how_far_the_network_sees(name: str) -> None:
     """Without GroupNorm, which looks at the whole window, a change reaches exactly as far as the context says."""
@@ -117,11 +110,11 @@ def test_context_is_how_far_the_network_sees(name: str) -> None:
     )
     torch.manual_seed(0)
     model = Autoencoder(config).double()
-    model.denoiser.norm_out = _Pass()  # the same layers, registered twice
+    model.denoiser.norm_out = NoNorm()  # the same layers, registered twice
     for module in list(model.modules()):
         for child_name, child in module.named_children():
             if isinstance(child, torch.nn.GroupNorm):
-                setattr(module, child_name, _Pass())
+                setattr(module, child_name, NoNorm())
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     length, place, per_latent = 96, 48, config.frames_per_latent

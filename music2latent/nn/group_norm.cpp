@@ -74,10 +74,15 @@ inline void repeat(const Shape& s, const float* values, float* to) {
     for (int64_t i = 0; i < s.lanes(); ++i) to[i] = values ? values[i % s.channels] : 0.0f;
 }
 
-// Run f(part) for all parts of one item, in threads unless the items are already.
-template <class F> inline void each_part(const Shape& s, bool threads, F f) {
-#pragma omp parallel for if (threads)
-    for (int64_t part = 0; part < s.parts(); ++part) f(part);
+// Run f(index) for index from 0 to count, in threads or not. No `if` clause: a region that it makes serial still counts
+// as an outer one, and libgomp starts new threads for every region inside another.
+template <class F> inline void each(int64_t count, bool threads, F f) {
+    if (!threads) {
+        for (int64_t index = 0; index < count; ++index) f(index);
+        return;
+    }
+#pragma omp parallel for
+    for (int64_t index = 0; index < count; ++index) f(index);
 }
 
 // Add lanes [parts][count][lanes] up to [count][channels], in order.
@@ -98,7 +103,7 @@ void forward_item(const Shape& s, bool threads, const T* x, const float* gamma, 
     for (int64_t c = 0; c < C; ++c) channel[c] = load(x[c]);
     repeat(s, channel, pivot);  // sums of differences from some value of the channel: squares lose nothing
     std::vector<float> lane_sums(s.parts() * 2 * lanes, 0.0f);
-    each_part(s, threads, [&](int64_t part) {
+    each(s.parts(), threads, [&](int64_t part) {
         float* s1 = &lane_sums[part * 2 * lanes];
         float* s2 = s1 + lanes;
         blocks(s, part, [&](int64_t at, int64_t count) {
@@ -131,7 +136,7 @@ void forward_item(const Shape& s, bool threads, const T* x, const float* gamma, 
     }
     repeat(s, scale, a);
     repeat(s, offset, b);
-    each_part(s, threads, [&](int64_t part) {
+    each(s.parts(), threads, [&](int64_t part) {
         blocks(s, part, [&](int64_t at, int64_t count) {
             if (silu)
 #pragma omp simd
@@ -167,7 +172,7 @@ void backward_item(const Shape& s, bool threads, const T* x, const T* dy, const 
         return g * (q + u * q * (1.0f - q));
     };
     std::vector<float> lane_sums(s.parts() * 3 * lanes, 0.0f);
-    each_part(s, threads, [&](int64_t part) {
+    each(s.parts(), threads, [&](int64_t part) {
         float* s1 = &lane_sums[part * 3 * lanes];
         float *s2 = s1 + lanes, *s3 = s2 + lanes;
         blocks(s, part, [&](int64_t at, int64_t count) {
@@ -200,7 +205,7 @@ void backward_item(const Shape& s, bool threads, const T* x, const T* dy, const 
     repeat(s, scale, k2);
     repeat(s, offset, k3);
     for (int64_t i = 0; i < lanes; ++i) k1[i] = a[i] * ga[i];
-    each_part(s, threads, [&](int64_t part) {
+    each(s.parts(), threads, [&](int64_t part) {
         blocks(s, part, [&](int64_t at, int64_t count) {
 #pragma omp simd
             for (int64_t i = 0; i < count; ++i) {
@@ -216,21 +221,21 @@ template <class T>
 void forward(Shape s, const T* x, const float* gamma, const float* beta, const float* shift, float eps, bool silu, T* y,
              float* mean, float* rstd) {
     const int64_t item = s.positions * s.channels;
-#pragma omp parallel for if (s.batch > 1)
-    for (int64_t n = 0; n < s.batch; ++n)
+    each(s.batch, s.batch > 1, [&](int64_t n) {
         forward_item(s, s.batch == 1, x + n * item, gamma, beta, shift ? shift + n * s.channels : nullptr, eps, silu,
                      y + n * item, mean + n * s.groups, rstd + n * s.groups);
+    });
 }
 
 template <class T>
 void backward(Shape s, const T* x, const T* dy, const float* gamma, const float* beta, const float* shift,
               const float* mean, const float* rstd, bool silu, T* dx, float* sums) {
     const int64_t item = s.positions * s.channels;
-#pragma omp parallel for if (s.batch > 1)
-    for (int64_t n = 0; n < s.batch; ++n)
+    each(s.batch, s.batch > 1, [&](int64_t n) {
         (silu ? backward_item<true, T> : backward_item<false, T>)(
             s, s.batch == 1, x + n * item, dy + n * item, gamma, beta, shift ? shift + n * s.channels : nullptr,
             mean + n * s.groups, rstd + n * s.groups, dx + n * item, sums + n * 3 * s.channels);
+    });
 }
 
 }  // namespace
