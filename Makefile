@@ -1,12 +1,13 @@
 # make demo   reconstructs a clip with the bundled model: audio, picture and figures in demo-output/
 # make test   the test suite          make lint   format, lint and types
+# make evaluate   the tables of docs/evaluation.md, from the corpus on
 # make wheel  the wheel, installed into an empty environment and run there
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := pyproject.toml constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format wheel clean
+.PHONY: demo test lint format wheel evaluate clean
 
 demo: .venv/demo.done
 	$(BIN)/music2latent reconstruct examples/clip.ogg --output demo-output/clip.wav --plot --force
@@ -22,6 +23,14 @@ lint: .venv/dev.done
 format: .venv/dev.done
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+evaluate: .venv/dev.done
+	$(BIN)/python scripts/corpus.py build/corpus
+	$(BIN)/music2latent evaluate build/corpus/validation/music build/corpus/validation/speech --limit 16 --seconds 8 \
+		--min-seconds 1.5 --model mini mini@int8 mini@2 mini@4 --against opus:6 opus:12 --output docs/evaluation --force
+	$(BIN)/python scripts/probe_sets.py notes build/notes
+	$(BIN)/python scripts/probe_sets.py languages build/corpus build/languages
+	$(BIN)/music2latent probe build/notes build/languages --output docs/evaluation --force
 
 wheel: .venv/dev.done
 	rm -rf build/wheel && mkdir -p build/wheel
