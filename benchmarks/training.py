@@ -1,10 +1,11 @@
-"""How fast a training step is: the recipe as it stands against plain float32 PyTorch, in turn, on this machine.
+"""How fast a training step is: the recipe as it stands against plain float32 PyTorch, step by step in turn.
 
-    python benchmarks/training.py [configs/mini.toml] [--data DIR] [--iterations 60] [--rounds 2]
+    python benchmarks/training.py [configs/mini.toml] [--data DIR] [--iterations 40]
 
-Both sides are `music2latent train` with the same seed: the same crops, noise and initial weights, on data decoded
-once. "Plain" is float32 in the default layout, with PyTorch's own normalisation and the C library's own handling of
-memory. Writes benchmarks/training.md.
+Both sides start from the same weights and see the same crops and noise, of data decoded once. "Plain" is the same
+configuration in float32, in the default layout, with PyTorch's own normalisation. Steps are taken alternately in one
+process, so that whatever else the machine does falls on both. Then each side trains on its own in a process of its own,
+for its peak memory and for the time it waits for data. Writes benchmarks/training.md.
 """
 
 from __future__ import annotations
@@ -16,97 +17,61 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
 
+from music2latent.devices import keep_freed_memory
+from music2latent.nn import fused
 from music2latent.training.config import load_config
+from music2latent.training.data import Source, decode_once, index_folder, parse_source
+from music2latent.training.loop import Run, make_accelerator
+from music2latent.training.report import Totals
 
 ROOT = Path(__file__).parent.parent
 PLAIN = ["precision=no", "channels_last=false", "compile=false"]
-PLAIN_MAIN = """
-from music2latent.cli import main
-from music2latent.nn import fused
-from music2latent.training import loop
-fused.library = loop.keep_freed_memory = lambda: None
-main()
-"""
-LOGGED, SKIPPED = 5, 2
-"""Iterations a line of figures, and lines left out at the start, while caches fill."""
+SIDES = {"plain float32": PLAIN, "the recipe": []}
+SKIPPED = 5
+"""First steps, in which caches fill."""
+ALONE = 30
+"""Steps of each side in its own process."""
 
 
-@dataclass(frozen=True)
-class Side:
-    """What one run measured."""
+def in_turn(config: Path, sources: list[Source], iterations: int, settings: list[str], folder: Path) -> dict[str, Any]:
+    """Seconds and loss of every step of both sides, taken alternately."""
+    runs, taken = {}, {}
+    for name, own in SIDES.items():
+        resolved = load_config(config, [*settings, *own])
+        run = Run(resolved, sources, folder, make_accelerator(resolved.recipe))
+        runs[name], taken[name] = (run, run.batches()), []
+    library = fused.library
+    for _ in range(iterations):
+        for name, (run, batches) in runs.items():
+            fused.library = library if name == "the recipe" else lambda: None
+            totals, begun = Totals(), time.perf_counter()
+            run.step(batches, totals)
+            assert totals.sums is not None, "a step without a finite loss"
+            taken[name].append((time.perf_counter() - begun, totals.sums["loss"]))
+    fused.library = library
+    return taken
 
-    losses: list[float]
-    crops_per_second: float
-    waiting_for_data: float
-    peak_bytes: int
 
-
-def measure(config: Path, data: list[str], decoded: str, iterations: int, workers: int, plain: bool) -> Side:
-    """Train for so many iterations in a process of its own."""
-    settings = [f"iterations={iterations}", "warmup=5", f"log_every={LOGGED}", f"workers={workers}"]
-    settings += PLAIN if plain else []
+def alone(config: Path, data: list[str], settings: list[str], decoded: Path) -> tuple[int, float]:
+    """Peak memory in bytes of a training process, and the share of its time that it waits for data."""
     with tempfile.TemporaryDirectory() as folder:
-        program = ["-c", PLAIN_MAIN] if plain else ["-m", "music2latent"]
-        command = [sys.executable, *program, "train", str(config), "--output", folder]
-        command.append(f"--decode-to={decoded}")
-        command += [f"--data={one}" for one in data] + [f"--set={one}" for one in settings]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "music2latent", "train", str(config), "--output", folder]
+        command += ["--decode-to", str(decoded), *(f"--data={one}" for one in data)]
+        command += [f"--set={one}" for one in (f"iterations={ALONE}", "log_every=10", *settings)]
+        environment = os.environ | ({"MUSIC2LATENT_FUSED": "0"} if "precision=no" in settings else {})
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         if status:
             raise typer.Exit(1)
         rows = [json.loads(line) for line in (Path(folder) / "stats.jsonl").read_text().splitlines()]
-    kept = rows[SKIPPED:]
-    seconds = [1 / row["crops_per_second"] for row in kept]  # per crop
-    waiting = sum(row["waiting_for_data"] * one for row, one in zip(kept, seconds, strict=True)) / sum(seconds)
-    return Side([row["loss"] for row in rows], 1 / statistics.median(seconds), waiting, usage.ru_maxrss * 1024)
-
-
-def main(
-    config: Annotated[Path, typer.Argument(help="The recipe.")] = ROOT / "configs" / "mini.toml",
-    data: Annotated[list[str] | None, typer.Option(help="Audio, as for `music2latent train`.")] = None,
-    iterations: Annotated[int, typer.Option(min=20, help="Optimizer steps of every run.")] = 60,
-    rounds: Annotated[int, typer.Option(min=1, help="Runs of either side, in turn.")] = 2,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read data.")] = 2,
-    output: Annotated[Path, typer.Option(help="Where the table goes.")] = ROOT / "benchmarks" / "training.md",
-) -> None:
-    """Measure both sides in turn and write the table."""
-    folders = data or [str(ROOT / "examples")]
-    sides: dict[str, list[Side]] = {"plain float32": [], "the recipe": []}
-    with tempfile.TemporaryDirectory() as decoded:
-        for _ in range(rounds):
-            for name, runs in sides.items():
-                runs.append(measure(config, folders, decoded, iterations, workers, plain=name == "plain float32"))
-    batch = load_config(config).recipe.batch_size
-    lines = [
-        "| | iterations / s | crops / s | peak memory | waiting for data |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    rates = {}
-    for name, runs in sides.items():
-        rates[name] = statistics.mean(run.crops_per_second for run in runs)
-        peak, waiting = max(run.peak_bytes for run in runs), statistics.mean(run.waiting_for_data for run in runs)
-        lines.append(
-            f"| {name} | {rates[name] / batch:.2f} | {rates[name]:.1f} | {peak / 1e9:.2f} GB | {waiting:.1%} |"
-        )
-    plain, recipe = sides.values()
-    pairs = zip(plain[0].losses, recipe[0].losses, strict=True)
-    apart = statistics.mean(abs(b - a) / a for a, b in pairs)
-    text = (
-        f"`{config.name}`, {batch} crops a step, {workers} workers, {rounds} runs of {iterations} iterations in turn, "
-        f"on {processor()}, torch {torch.__version__}.\n\n" + "\n".join(lines) + "\n\n"
-        f"The recipe is {rates['the recipe'] / rates['plain float32']:.2f} times as fast. The loss goes from "
-        f"{plain[0].losses[0]:.2f} to {plain[0].losses[-1]:.2f} in float32, from {recipe[0].losses[0]:.2f} to "
-        f"{recipe[0].losses[-1]:.2f} with the recipe; on average the two curves are {apart:.1%} apart.\n"
-    )
-    typer.echo(text)
-    output.write_text("# Training speed\n\n    python benchmarks/training.py\n\n" + text)
+    return usage.ru_maxrss * 1024, statistics.mean(row["waiting_for_data"] for row in rows[1:])
 
 
 def processor() -> str:
@@ -114,6 +79,43 @@ def processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
     name = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
     return f"{torch.get_num_threads()} cores of {name}"
+
+
+def main(
+    config: Annotated[Path, typer.Argument(help="The recipe.")] = ROOT / "configs" / "mini.toml",
+    data: Annotated[list[str] | None, typer.Option(help="Audio, as for `music2latent train`.")] = None,
+    iterations: Annotated[int, typer.Option(min=10, help="Steps of either side, in turn.")] = 40,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read data.")] = 2,
+    output: Annotated[Path, typer.Option(help="Where the table goes.")] = ROOT / "benchmarks" / "training.md",
+) -> None:
+    """Measure both sides and write the table."""
+    keep_freed_memory()
+    folders = data or [str(ROOT / "examples")]
+    settings = [f"workers={workers}", "warmup=5"]
+    batch, sample_rate = load_config(config).recipe.batch_size, load_config(config).model.sample_rate
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        # Decoded by a process of its own first: what it forks off below should find its memory small.
+        others = {side: alone(config, folders, [*settings, *own], folder / "int16") for side, own in SIDES.items()}
+        sources = [index_folder(path, weight, folder) for path, weight in map(parse_source, folders)]
+        sources = [decode_once(source, sample_rate, folder / "int16") for source in sources]
+        taken = in_turn(config, sources, iterations, settings, folder)
+    seconds = {side: statistics.median(time for time, _ in steps[SKIPPED:]) for side, steps in taken.items()}
+    lines = ["| | iterations / s | crops / s | peak memory | waiting for data |", "|---|---:|---:|---:|---:|"]
+    for side, one in seconds.items():
+        peak, waiting = others[side]
+        lines.append(f"| {side} | {1 / one:.2f} | {batch / one:.1f} | {peak / 1e9:.2f} GB | {waiting:.1%} |")
+    plain, recipe = ([loss for _, loss in steps] for steps in taken.values())
+    apart = statistics.mean(abs(b - a) / a for a, b in zip(plain, recipe, strict=True))
+    ratio = seconds["plain float32"] / seconds["the recipe"]
+    text = (
+        f"`{config.name}`, {batch} crops a step, {workers} workers, {iterations} steps of either side in turn, on "
+        f"{processor()}, torch {torch.__version__}.\n\n" + "\n".join(lines) + "\n\n"
+        f"The recipe is {ratio:.2f} times as fast. In float32 the loss goes from {plain[0]:.3f} to {plain[-1]:.3f}, "
+        f"with the recipe from {recipe[0]:.3f} to {recipe[-1]:.3f}; on average the two curves are {apart:.2%} apart.\n"
+    )
+    typer.echo(text)
+    output.write_text("# Training speed\n\n    python benchmarks/training.py\n\n" + text)
 
 
 if __name__ == "__main__":

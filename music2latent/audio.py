@@ -230,9 +230,9 @@ class Resampler:
 def resample(blocks: Iterable[np.ndarray], channels: int, rate_in: int, rate_out: int) -> Iterator[np.ndarray]:
     """`Resampler` of a whole signal in blocks `[C, n]`."""
     stream = Resampler(channels, rate_in, rate_out)
-    for block in blocks:
-        yield stream.push(block)
-    yield stream.flush()
+    yield from (stream.push(block) for block in blocks)
+    if rate_in != rate_out:
+        yield stream.flush()
 
 
 def check_finite(audio: np.ndarray, name: str = "audio", offset: int = 0) -> np.ndarray:
