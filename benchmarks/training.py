@@ -23,6 +23,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from accelerate.state import AcceleratorState
 
 from music2latent.devices import keep_freed_memory
 from music2latent.nn import fused
@@ -45,6 +46,7 @@ def in_turn(config: Path, sources: list[Source], iterations: int, settings: list
     runs, taken = {}, {}
     for name, own in SIDES.items():
         resolved = load_config(config, [*settings, *own])
+        AcceleratorState._reset_state(reset_partial_state=True)  # one precision a process; a Run keeps its own
         run = Run(resolved, sources, folder, make_accelerator(resolved.recipe))
         runs[name], taken[name] = (run, run.batches()), []
     library = fused.library
