@@ -483,16 +483,20 @@ def test_two_processes_are_one_with_twice_the_batch(data: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_run_goes_on(data: Path, tmp_path: Path, number: signal.Signals) -> None:
-    """SIGTERM and Ctrl-C save first; after SIGKILL, at whatever moment, the last whole checkpoint is there."""
+    """SIGTERM and Ctrl-C save first; after SIGKILL, at whatever moment, the last whole checkpoint is there.
+
+    They go to the whole group, as terminals and schedulers send them: to the processes that read data as well.
+    """
     run = tmp_path / "run"
-    command = [sys.executable, *_command(data, run, "iterations=100000")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, *_command(data, run, "iterations=100000", "workers=2")]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
     while not (run / "last.pt").exists():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
-    process.send_signal(number)
-    process.communicate(timeout=60)
-    assert process.returncode == (-9 if number == signal.SIGKILL else 0)
+    os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 0), said
     reached = read_state(run / "last.pt")["iteration"]
     assert reached >= 1
     config = replace(CONFIG, recipe=replace(RECIPE, iterations=reached + 2))

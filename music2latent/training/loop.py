@@ -181,6 +181,7 @@ class Run:
             num_workers=workers,
             pin_memory=self.accelerator.device.type == "cuda",
             prefetch_factor=4 if workers else None,
+            worker_init_fn=_leave_signals_to_the_run,
         )
         return iter(loader)
 
@@ -290,6 +291,12 @@ def stop_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+def _leave_signals_to_the_run(_: int) -> None:
+    """In a process that reads data: Ctrl-C and schedulers signal the whole group, and the run still wants to save."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def make_accelerator(recipe: Recipe) -> Accelerator:
