@@ -94,7 +94,8 @@ def main(
     keep_freed_memory()
     folders = data or [str(ROOT / "examples")]
     settings = [f"workers={workers}", "warmup=5"]
-    batch, sample_rate = load_config(config).recipe.batch_size, load_config(config).model.sample_rate
+    resolved = load_config(config)
+    batch, sample_rate = resolved.recipe.batch_size, resolved.model.sample_rate
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # Decoded by a process of its own first: what it forks off below should find its memory small.

@@ -232,12 +232,9 @@ def convert(
     force: Force = False,
 ) -> None:
     """A published .pt checkpoint -> one safetensors file with its configuration inside."""
-    from . import jobs
     from .checkpoint import load_checkpoint, write_safetensors
 
-    if target.suffix.lower() != ".safetensors":
-        raise InputError(f"{target}: models are written to files ending in .safetensors")
-    jobs.check_free(target, force)
+    _check_model_file(target, force)
     changes: dict[str, Any] = {"model_id": model_id, "provenance": provenance, "license": license, "window": window}
     checkpoint = replace(load_checkpoint(source), **{k: v for k, v in changes.items() if v is not None})
     write_safetensors(target, checkpoint, half=half)
@@ -298,12 +295,9 @@ def export_weights(
     force: Force = False,
 ) -> None:
     """A run's averaged weights -> a model file with latent statistics, and a model card."""
-    from . import jobs
-    from .training.loop import export_weights as export
+    from .training.export import export_weights as export
 
-    if target.suffix.lower() != ".safetensors":
-        raise InputError(f"{target}: models are written to files ending in .safetensors")
-    jobs.check_free(target, force)
+    _check_model_file(target, force)
     checkpoint = export(run, target, half=half, best=best)
     typer.echo(f"{target}: {checkpoint.provenance}; latent scale {checkpoint.latent_scale:.4f}")
 
@@ -428,6 +422,15 @@ def _facts(name: str) -> dict[str, Any]:
         "provenance": checkpoint.provenance,
         "config": json.dumps(checkpoint.config.to_dict()),
     }
+
+
+def _check_model_file(target: Path, force: bool) -> None:
+    """Refuse, before any work is done, a place that a model is not written to."""
+    from .jobs import check_free
+
+    if target.suffix.lower() != ".safetensors":
+        raise InputError(f"{target}: models are written to files ending in .safetensors")
+    check_free(target, force)
 
 
 def _suffix(format: str) -> str:

@@ -54,7 +54,7 @@ def make_codec(name: str, *, device: str | None = None, dtype: str = "auto") -> 
         return Classic(kind, _kilobits(name, setting))
     if kind in NEURAL:
         try:
-            return Neural(*NEURAL[kind](setting))
+            return Neural(NEURAL[kind](setting))
         except ImportError as error:
             raise InputError(f"{name}: not installed ({error}); pip install {PACKAGES[kind]}") from error
         except Exception as error:  # whatever a foreign package says when it cannot fetch its weights
@@ -154,8 +154,8 @@ class Classic:
         return file, bits
 
 
-Half = Callable[[Tensor], Any]
-"""Of a neural codec: audio `[C, n]` -> its code, or back."""
+Parts = tuple[int, Callable[[Tensor], Any], Callable[[Any], float], Callable[[Any], Tensor]]
+"""Of a neural codec: its rate; audio `[C, n]` -> code; code -> bits; code -> audio."""
 
 
 class Neural:
@@ -163,8 +163,8 @@ class Neural:
 
     seeded = False
 
-    def __init__(self, rate: int, encode: Half, count_bits: Callable[[Any], float], decode: Callable[[Any], Tensor]):
-        self.rate, self.encode, self.count_bits, self.decode = rate, encode, count_bits, decode
+    def __init__(self, parts: Parts) -> None:
+        self.rate, self.encode, self.count_bits, self.decode = parts
 
     def __call__(self, audio: Tensor, sample_rate: int, seed: int) -> Coded:
         torch.manual_seed(seed)
@@ -177,7 +177,7 @@ class Neural:
         return Coded(restored, self.count_bits(code), encoded - begun, time.perf_counter() - encoded)
 
 
-def _encodec(setting: str) -> tuple[int, Half, Callable[[Any], float], Callable[[Any], Tensor]]:
+def _encodec(setting: str) -> Parts:
     from encodec import EncodecModel
 
     model = EncodecModel.encodec_model_24khz()  # one channel
@@ -189,7 +189,7 @@ def _encodec(setting: str) -> tuple[int, Half, Callable[[Any], float], Callable[
     return model.sample_rate, lambda x: model.encode(x[:, None]), count, lambda code: model.decode(code)[:, 0]
 
 
-def _dac(setting: str) -> tuple[int, Half, Callable[[Any], float], Callable[[Any], Tensor]]:
+def _dac(setting: str) -> Parts:
     import dac
 
     model = dac.DAC.load(dac.utils.download(model_type=setting or "44khz"))
@@ -201,14 +201,14 @@ def _dac(setting: str) -> tuple[int, Half, Callable[[Any], float], Callable[[Any
     return model.sample_rate, encode, lambda code: code[1].numel() * 10.0, lambda code: model.decode(code[0])[:, 0]
 
 
-def _codicodec(setting: str) -> tuple[int, Half, Callable[[Any], float], Callable[[Any], Tensor]]:
+def _codicodec(setting: str) -> Parts:
     from codicodec import EncoderDecoder as CoDiCodec
 
     model = CoDiCodec()
     return 48000, model.encode, lambda code: code.numel() * 16.0, lambda code: model.decode(code)
 
 
-NEURAL: dict[str, Callable[[str], tuple[int, Half, Callable[[Any], float], Callable[[Any], Tensor]]]] = {
+NEURAL: dict[str, Callable[[str], Parts]] = {
     "encodec": _encodec,
     "dac": _dac,
     "codicodec": _codicodec,

@@ -91,7 +91,7 @@ def choose(inputs: list[Path], settings: Settings) -> list[Piece]:
 
 
 def evaluate(inputs: list[Path], settings: Settings, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Code and measure; every codec's reconstructions end up in `folder`, as NAME/INDEX-SEED.npy.
+    """Code and measure; every codec's reconstructions end up in `folder`, as NUMBER/INDEX-SEED.npy.
 
     Returns:
         settings, machine, files, and for every codec its figures: means with 95 % confidence intervals, per file, and

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def write_report(result: dict[str, Any], work: Path, output: Path, examples: int
         pictures = {
             "spectrograms.png": _spectrograms(players, output),
             "bitrate.png": _against_bitrate(ran, output),
-            "files.png": _per_file(ran, pieces, output),
+            "files.png": _per_file(ran, output),
         }
     text = markdown(result)
     with replacing(output / "report.md") as partial:
@@ -160,28 +161,33 @@ def _spectrograms(players: list[dict[str, Any]], output: Path) -> str:
 
 
 def _against_bitrate(ran: list[dict[str, Any]], output: Path) -> str:
-    from matplotlib.figure import Figure
+    def draw(axes: Any, name: str, row: dict[str, Any]) -> None:
+        figures = row["means"][name]
+        low, high = figures["mean"] - figures["low"], figures["high"] - figures["mean"]
+        axes.errorbar(row["kbps"], figures["mean"], [[low], [high]], fmt="o", capsize=3, label=row["name"])
 
-    figure = Figure(figsize=(11, 6), layout="constrained")
-    for axes, (name, metric) in zip(figure.subplots(2, 3).flat, METRICS.items(), strict=True):
-        for row in ran:
-            figures = row["means"][name]
-            low, high = figures["mean"] - figures["low"], figures["high"] - figures["mean"]
-            axes.errorbar(row["kbps"], figures["mean"], [[low], [high]], fmt="o", capsize=3, label=row["name"])
-        axes.set(title=f"{metric.title} ({metric.better})", xlabel="kbit/s per channel", ylabel=metric.unit)
-    axes.legend(fontsize=7)
-    figure.savefig(output / "bitrate.png", dpi=80)
+    _per_metric(ran, output / "bitrate.png", "kbit/s per channel", draw)
     return "Metrics against bitrate, means with 95 % confidence intervals."
 
 
-def _per_file(ran: list[dict[str, Any]], pieces: list[Piece], output: Path) -> str:
+def _per_file(ran: list[dict[str, Any]], output: Path) -> str:
+    def draw(axes: Any, name: str, row: dict[str, Any]) -> None:
+        axes.plot([file[name] for file in row["files"]], ".", label=row["name"])
+
+    _per_metric(ran, output / "files.png", "file", draw)
+    return "The same for every file."
+
+
+def _per_metric(
+    ran: list[dict[str, Any]], target: Path, xlabel: str, draw: Callable[[Any, str, dict[str, Any]], None]
+) -> None:
+    """A picture with one plot for every metric and, in it, every codec."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 6), layout="constrained")
     for axes, (name, metric) in zip(figure.subplots(2, 3).flat, METRICS.items(), strict=True):
         for row in ran:
-            axes.plot(range(len(pieces)), [file[name] for file in row["files"]], ".", label=row["name"])
-        axes.set(title=f"{metric.title} ({metric.better})", xlabel="file", ylabel=metric.unit)
+            draw(axes, name, row)
+        axes.set(title=f"{metric.title} ({metric.better})", xlabel=xlabel, ylabel=metric.unit)
     axes.legend(fontsize=7)
-    figure.savefig(output / "files.png", dpi=80)
-    return "The same for every file."
+    figure.savefig(target, dpi=80)

@@ -84,7 +84,7 @@ class StreamEncoder(_Stream):
         block = block[None] if block.ndim == 1 else block
         if block.ndim != 2 or len(block) != self.channels:
             raise InputError(f"samples of shape {list(block.shape)}; this stream takes [{self.channels}, n]")
-        array = audio.check_finite(block.detach().cpu().numpy(), "samples", self.num_samples).copy()
+        array = block.detach().cpu().numpy().copy()  # the caller may use its buffer again
         self.num_samples += array.shape[1]
         return self._encoding.push(self._resampler.push(array)) / self.codec.latent_scale
 

@@ -132,15 +132,16 @@ class Encoding:
 
     def push(self, block: np.ndarray) -> Tensor:
         """Latents that no later sample can change."""
-        ready = self._padding.push(torch.from_numpy(block))
-        done = [self._window(number, window, last=False) for number, window in self._cutter.push(ready)]
-        return torch.cat([torch.zeros(len(block), self._model.latent_dim, 0), *done], dim=-1)
+        return self._full_windows(self._padding.push(torch.from_numpy(block)))
 
     def flush(self) -> Tensor:
         """The rest, at the end of the signal."""
-        end = self._padding.flush()
-        done = [self._window(number, window, last=False) for number, window in self._cutter.push(end)]
-        return torch.cat([*done, self._window(*self._cutter.flush(), last=True)], dim=-1)
+        done = self._full_windows(self._padding.flush())
+        return torch.cat([done, self._window(*self._cutter.flush(), last=True)], dim=-1)
+
+    def _full_windows(self, padded: Tensor) -> Tensor:
+        done = [self._window(number, window, last=False) for number, window in self._cutter.push(padded)]
+        return torch.cat([torch.zeros(len(padded), self._model.latent_dim, 0), *done], dim=-1)
 
     @torch.no_grad()
     def _window(self, number: int, window: Tensor, *, last: bool) -> Tensor:

@@ -21,7 +21,8 @@ from music2latent.checkpoint import read_checkpoint, write_safetensors
 from music2latent.config import PRESETS
 from music2latent.training.config import Recipe, TrainingConfig, load_config
 from music2latent.training.data import CropOrder, Crops, decode_once, index_folder, parse_source
-from music2latent.training.loop import averaged, export_weights, learning_rate, read_state, train
+from music2latent.training.export import export_weights
+from music2latent.training.loop import averaged, learning_rate, read_state, train
 from music2latent.training.loss import (
     ConsistencyTraining,
     draw_sigmas,

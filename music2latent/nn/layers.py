@@ -55,7 +55,7 @@ class FrequencyAttention(nn.Module):
         # Written out, because nn.MultiheadAttention takes another path (and rounds otherwise) without gradients.
         qkv = F.linear(tokens, self.mha.in_proj_weight, self.mha.in_proj_bias)
         q, k, v = qkv.unflatten(-1, (3, self.mha.num_heads, -1)).permute(2, 0, 3, 1, 4)  # each [B T, heads, F, C/heads]
-        if self.training and x.device.type == "cpu":  # the fused kernel's gradient takes four times as long there
+        if self.training and x.device.type == "cpu":  # the fused kernel's gradient is three times as slow there
             weights = (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(-1).to(v.dtype)
             out = weights @ v
         else:
