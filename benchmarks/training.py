@@ -1,32 +1,34 @@
-"""How fast a training step is: the recipe as it stands against plain float32 PyTorch, step by step in turn.
+"""How fast a training step is: the recipe as it stands against plain float32 PyTorch, steps in turn.
 
-    python benchmarks/training.py [configs/mini.toml] [--data DIR] [--iterations 40]
+    python benchmarks/training.py [configs/mini.toml] [--data DIR] [--iterations 25]
 
-Both sides start from the same weights and see the same crops and noise, of data decoded once. "Plain" is the same
-configuration in float32, in the default layout, with PyTorch's own normalisation. Steps are taken alternately in one
-process, so that whatever else the machine does falls on both. Then each side trains on its own in a process of its own,
-for its peak memory and for the time it waits for data. Writes benchmarks/training.md.
+All start from the same weights and see the same crops and noise, of data decoded once. "Plain" is what the same loop
+is without this project's work: float32, the default layout, PyTorch's own normalisation and attention, the system's own
+way with freed memory. "Memory kept" is that with `keep_freed_memory`. Each is a process; they take steps in turn, so
+that whatever else the machine does falls on all. Then the recipe trains on its own, for the time it waits for data.
+Writes benchmarks/training.md.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
-from accelerate.state import AcceleratorState
 
 from music2latent.devices import keep_freed_memory
-from music2latent.nn import fused
 from music2latent.training.config import load_config
 from music2latent.training.data import Source, decode_once, index_folder, parse_source
 from music2latent.training.loop import Run, make_accelerator
@@ -34,46 +36,61 @@ from music2latent.training.report import Totals
 
 ROOT = Path(__file__).parent.parent
 PLAIN = ["precision=no", "channels_last=false", "compile=false"]
-SIDES = {"plain float32": PLAIN, "the recipe": []}
+SIDES = {"plain float32": (PLAIN, False), "plain, memory kept": (PLAIN, True), "the recipe": ([], True)}
+"""Settings, and whether freed memory is kept."""
 SKIPPED = 5
 """First steps, in which caches fill."""
 ALONE = 30
-"""Steps of each side in its own process."""
+"""Steps of the recipe on its own."""
+SETTINGS = ["workers=2", "warmup=5"]
 
 
-def in_turn(config: Path, sources: list[Source], iterations: int, settings: list[str], folder: Path) -> dict[str, Any]:
-    """Seconds and loss of every step of both sides, taken alternately."""
-    runs, taken = {}, {}
-    for name, own in SIDES.items():
-        resolved = load_config(config, [*settings, *own])
-        AcceleratorState._reset_state(reset_partial_state=True)  # one precision a process; a Run keeps its own
-        run = Run(resolved, sources, folder, make_accelerator(resolved.recipe))
-        runs[name], taken[name] = (run, run.batches()), []
-    library = fused.library
-    for _ in range(iterations):
-        for name, (run, batches) in runs.items():
-            fused.library = library if name == "the recipe" else lambda: None
+def take_steps(connection: Connection, config: Path, sources: list[Source], side: str) -> None:
+    """A step for every True that comes, answered with its seconds and its loss; then the peak memory in bytes."""
+    own, keep = SIDES[side]
+    if keep:
+        keep_freed_memory()
+    resolved = load_config(config, [*SETTINGS, *own])
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(resolved, sources, Path(folder), make_accelerator(resolved.recipe))
+        if own:
+            run.model.eval()  # the attention is PyTorch's then; nothing else asks
+        batches = run.batches()
+        while connection.recv():
             totals, begun = Totals(), time.perf_counter()
             run.step(batches, totals)
             assert totals.sums is not None, "a step without a finite loss"
-            taken[name].append((time.perf_counter() - begun, totals.sums["loss"]))
-    fused.library = library
-    return taken
+            connection.send((time.perf_counter() - begun, totals.sums["loss"]))
+    connection.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
-def alone(config: Path, data: list[str], settings: list[str], decoded: Path) -> tuple[int, float]:
-    """Peak memory in bytes of a training process, and the share of its time that it waits for data."""
+def in_turn(config: Path, sources: list[Source], iterations: int) -> dict[str, tuple[list[float], list[float], int]]:
+    """Seconds and loss of every step of every side, taken in turn, and its peak memory."""
+    spawn = multiprocessing.get_context("spawn")
+    ends = {}
+    for side, (own, _) in SIDES.items():
+        os.environ["MUSIC2LATENT_FUSED"] = "0" if own else "1"  # the process that is started now inherits it
+        ends[side], theirs = spawn.Pipe()
+        spawn.Process(target=take_steps, args=(theirs, config, sources, side)).start()
+    taken: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
+    for _ in range(iterations):
+        for side, end in ends.items():
+            end.send(True)
+            taken[side].append(end.recv())
+    for end in ends.values():
+        end.send(False)
+    return {side: ([t for t, _ in taken[side]], [loss for _, loss in taken[side]], ends[side].recv()) for side in SIDES}
+
+
+def waiting(config: Path, data: list[str], decoded: Path) -> float:
+    """The share of its time that a training process waits for data, on its own."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "music2latent", "train", str(config), "--output", folder]
         command += ["--decode-to", str(decoded), *(f"--data={one}" for one in data)]
-        command += [f"--set={one}" for one in (f"iterations={ALONE}", "log_every=10", *settings)]
-        environment = os.environ | ({"MUSIC2LATENT_FUSED": "0"} if "precision=no" in settings else {})
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            raise typer.Exit(1)
+        command += [f"--set={one}" for one in (f"iterations={ALONE}", "log_every=10", *SETTINGS)]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         rows = [json.loads(line) for line in (Path(folder) / "stats.jsonl").read_text().splitlines()]
-    return usage.ru_maxrss * 1024, statistics.mean(row["waiting_for_data"] for row in rows[1:])
+    return statistics.mean(row["waiting_for_data"] for row in rows[1:])
 
 
 def processor() -> str:
@@ -86,36 +103,32 @@ def processor() -> str:
 def main(
     config: Annotated[Path, typer.Argument(help="The recipe.")] = ROOT / "configs" / "mini.toml",
     data: Annotated[list[str] | None, typer.Option(help="Audio, as for `music2latent train`.")] = None,
-    iterations: Annotated[int, typer.Option(min=10, help="Steps of either side, in turn.")] = 40,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read data.")] = 2,
+    iterations: Annotated[int, typer.Option(min=10, help="Steps of every side, in turn.")] = 25,
     output: Annotated[Path, typer.Option(help="Where the table goes.")] = ROOT / "benchmarks" / "training.md",
 ) -> None:
-    """Measure both sides and write the table."""
-    keep_freed_memory()
+    """Measure all sides and write the table."""
     folders = data or [str(ROOT / "examples")]
-    settings = [f"workers={workers}", "warmup=5"]
     resolved = load_config(config)
-    batch, sample_rate = resolved.recipe.batch_size, resolved.model.sample_rate
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # Decoded by a process of its own first: what it forks off below should find its memory small.
-        others = {side: alone(config, folders, [*settings, *own], folder / "int16") for side, own in SIDES.items()}
+        waits = waiting(config, folders, folder / "int16")
         sources = [index_folder(path, weight, folder) for path, weight in map(parse_source, folders)]
-        sources = [decode_once(source, sample_rate, folder / "int16") for source in sources]
-        taken = in_turn(config, sources, iterations, settings, folder)
-    seconds = {side: statistics.median(time for time, _ in steps[SKIPPED:]) for side, steps in taken.items()}
-    lines = ["| | iterations / s | crops / s | peak memory | waiting for data |", "|---|---:|---:|---:|---:|"]
+        sources = [decode_once(source, resolved.model.sample_rate, folder / "int16") for source in sources]
+        taken = in_turn(config, sources, iterations)
+    batch = resolved.recipe.batch_size
+    lines = ["| | iterations / s | crops / s | times plain | peak memory |", "|---|---:|---:|---:|---:|"]
+    seconds = {side: statistics.median(times[SKIPPED:]) for side, (times, _, _) in taken.items()}
     for side, one in seconds.items():
-        peak, waiting = others[side]
-        lines.append(f"| {side} | {1 / one:.2f} | {batch / one:.1f} | {peak / 1e9:.2f} GB | {waiting:.1%} |")
-    plain, recipe = ([loss for _, loss in steps] for steps in taken.values())
+        times = seconds["plain float32"] / one
+        lines.append(f"| {side} | {1 / one:.2f} | {batch / one:.1f} | {times:.2f} | {taken[side][2] / 1e9:.2f} GB |")
+    plain, recipe = taken["plain float32"][1], taken["the recipe"][1]
     apart = statistics.mean(abs(b - a) / a for a, b in zip(plain, recipe, strict=True))
-    ratio = seconds["plain float32"] / seconds["the recipe"]
     text = (
-        f"`{config.name}`, {batch} crops a step, {workers} workers, {iterations} steps of either side in turn, on "
-        f"{processor()}, torch {torch.__version__}.\n\n" + "\n".join(lines) + "\n\n"
-        f"The recipe is {ratio:.2f} times as fast. In float32 the loss goes from {plain[0]:.3f} to {plain[-1]:.3f}, "
-        f"with the recipe from {recipe[0]:.3f} to {recipe[-1]:.3f}; on average the two curves are {apart:.2%} apart.\n"
+        f"`{config.name}`, {batch} crops of {resolved.recipe.crop_frames} frames a step, {iterations} steps of every "
+        f"side in turn, on {processor()}, torch {torch.__version__}.\n\n" + "\n".join(lines) + "\n\n"
+        f"In plain float32 the loss goes from {plain[0]:.3f} to {plain[-1]:.3f}, with the recipe from {recipe[0]:.3f} "
+        f"to {recipe[-1]:.3f}; on average the two curves are {apart:.2%} apart. On its own, with two workers, it "
+        f"waits {waits:.1%} of its time for data.\n"
     )
     typer.echo(text)
     output.write_text("# Training speed\n\n    python benchmarks/training.py\n\n" + text)

@@ -13,16 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
 from music2latent import InputError, load_model
 from music2latent.audio import write_audio
 from music2latent.autoencoder import Autoencoder
 from music2latent.checkpoint import read_checkpoint, write_safetensors
 from music2latent.config import PRESETS
+from music2latent.spectrogram import spectrogram
 from music2latent.training.config import Recipe, TrainingConfig, load_config
 from music2latent.training.data import CropOrder, Crops, decode_once, index_folder, parse_source
 from music2latent.training.export import export_weights
-from music2latent.training.loop import averaged, learning_rate, read_state, train
+from music2latent.training.loop import averaged, flattened, learning_rate, read_state, train
 from music2latent.training.loss import (
     ConsistencyTraining,
     draw_sigmas,
@@ -447,8 +449,30 @@ def test_a_run_learns_and_reports(data: Path, tmp_path: Path) -> None:
     checks = [line["validation/spectral_distance"] for line in lines if "validation/spectral_distance" in line]
     assert len(checks) == 3
     assert checks[-1] < checks[0]
-    assert list((tmp_path / "run" / "tensorboard").iterdir())
+    board = EventMultiplexer().AddRunsFromDirectory(str(tmp_path / "run" / "tensorboard")).Reload()
+    for plugin, shown in (
+        ("scalars", {"loss", "lr", "gradient_norm", "latent_spread", "validation/spectral_distance"}),
+        ("audio", {"clip 0/original", "clip 0/reconstruction"}),
+        ("images", {"spectrogram 0/original", "spectrogram 0/reconstruction"}),
+    ):  # a tag belongs to the first plugin that writes it; what another writes under it is never shown
+        assert shown <= set(board.PluginRunToTagToContent(plugin)["."])
     assert (tmp_path / "run" / "best.pt").exists()
+
+
+def test_a_flattened_model_learns_as_its_many_parameters() -> None:
+    many, one = (Autoencoder(SMALL).to(memory_format=torch.channels_last) for _ in range(2))  # type: ignore[call-overload]
+    initialise(many, RECIPE)
+    one.load_state_dict(many.state_dict())
+    flat = flattened(one)
+    optimizers = [torch.optim.RAdam(many.parameters(), lr=1e-2), torch.optim.RAdam([flat], lr=1e-2)]
+    audio = torch.from_numpy(sound(2, 6000))
+    for _ in range(7):  # the sixth is the first that RAdam rectifies
+        for model, optimizer in zip((many, one), optimizers, strict=True):
+            optimizer.zero_grad(set_to_none=False)
+            model.encoder(spectrogram(audio, SMALL.hop_length)).square().sum().backward()
+            optimizer.step()
+    for (name, a), b in zip(many.named_parameters(), one.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6, msg=name)
 
 
 def test_accumulated_passes_are_one_batch(data: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ class FrequencyGain(nn.Module):
         self.scale = nn.Parameter(torch.ones(1, 1, bins, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale
+        return x * self.scale.to(x.dtype)  # or autocast would keep the maps that follow in float32
 
 
 class Encoder(nn.Module):

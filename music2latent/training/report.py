@@ -95,7 +95,7 @@ class Report(AbstractContextManager["Report"]):
         for name, clips in (("original", result.originals), ("reconstruction", result.reconstructions)):
             for number, clip in enumerate(clips):
                 self.board.add_audio(f"clip {number}/{name}", clip, iteration, model.sample_rate)
-                self.board.add_image(f"clip {number}/{name}", picture(clip, model.hop_length), iteration)
+                self.board.add_image(f"spectrogram {number}/{name}", picture(clip, model.hop_length), iteration)
 
     def _write(self, iteration: int, figures: dict[str, Any]) -> None:
         self.stats.write(json.dumps({"iteration": iteration, **figures}) + "\n")
