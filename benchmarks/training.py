@@ -27,8 +27,10 @@ from typing import Annotated
 
 import torch
 import typer
+from torch.nn import functional
 
 from music2latent.devices import keep_freed_memory
+from music2latent.nn import layers
 from music2latent.training.config import load_config
 from music2latent.training.data import Source, decode_once, index_folder, parse_source
 from music2latent.training.loop import Run, make_accelerator
@@ -54,7 +56,7 @@ def take_steps(connection: Connection, config: Path, sources: list[Source], side
     with tempfile.TemporaryDirectory() as folder:
         run = Run(resolved, sources, Path(folder), make_accelerator(resolved.recipe))
         if own:
-            run.model.eval()  # the attention is PyTorch's then; nothing else asks
+            layers.attention = functional.scaled_dot_product_attention
         batches = run.batches()
         while connection.recv():
             totals, begun = Totals(), time.perf_counter()

@@ -21,7 +21,7 @@ from . import audio as audio_files
 from . import windowed, windows
 from .checkpoint import Checkpoint, load_checkpoint, upload, write_folder
 from .config import ModelConfig
-from .devices import resolve_device, resolve_dtype
+from .devices import keep_freed_memory, resolve_device, resolve_dtype
 from .errors import InputError, whole_number
 from .latents import Latents
 
@@ -31,7 +31,7 @@ CODING_RATES = (44100, 48000)
 DROP_IN_WINDOW = 44100 * 60
 """The published package's default window in samples, at any sample rate."""
 
-WINDOW_SECONDS = 12.0
+WINDOW_SECONDS = 10.0
 """Default window of `compress` and `decompress`, for models without one of their own."""
 
 
@@ -60,6 +60,8 @@ class EncoderDecoder:
         revision: str | None = None,
     ) -> None:
         target = resolve_device(device)
+        if target.type == "cpu":
+            keep_freed_memory()
         if load_path_inference is not None:
             model = Path(load_path_inference)
         self.checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model, revision=revision)
@@ -309,7 +311,7 @@ class EncoderDecoder:
             sample_rate: rate of the samples in Hz; a file knows its own.
             coding_rate: rate to code at: the model's own 44100 (default), or 48000 (11.72 latents per second).
             window_seconds: audio that the network sees at a time, by default the model's own choice
-                (`Checkpoint.window`) or 12 s. Windows overlap by the network's context and are cross-faded.
+                (`Checkpoint.window`) or 10 s. Windows overlap by the network's context and are cross-faded.
             progress: called with the fraction of the audio that is done, 0 to 1.
 
         Raises:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from music2latent import EncoderDecoder, ModelConfig
 from music2latent.checkpoint import Checkpoint
@@ -50,6 +51,8 @@ def sound(channels: int, samples: int, seed: int = 0) -> np.ndarray:
 class NoNorm(torch.nn.Module):
     """In place of a normalisation, whose statistics reach over the whole window."""
 
-    def forward(self, x: torch.Tensor, *, shift: torch.Tensor | None = None, silu: bool = False) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, *, shift: torch.Tensor | None = None, silu: bool = False, reuse: bool = False
+    ) -> torch.Tensor:
         x = x if shift is None else x + shift.view(*x.shape[:2], *[1] * (x.ndim - 2))
         return torch.nn.functional.silu(x) if silu else x

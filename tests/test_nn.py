@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from music2latent.autoencoder import Autoencoder, parameter_shapes
 from music2latent.config import PRESETS
@@ -73,6 +74,30 @@ def test_down_then_up_keeps_the_shape(freq_only: int) -> None:
     small = Down(8, 12, freq_only=freq_only, norm=True)(x)
     assert small.shape == ((1, 12, 4, 8) if freq_only else (1, 12, 8, 4))
     assert Up(12, 8, freq_only=freq_only)(small).shape == x.shape
+
+
+@pytest.mark.parametrize("freq_only", [0, 1])
+@pytest.mark.parametrize(("bins", "frames"), [(1, 1), (5, 7), (8, 2)])
+def test_folded_upsampling_is_the_same(freq_only: int, bins: int, frames: int) -> None:
+    up = Up(8, 6, freq_only=freq_only)
+    x = torch.randn(2, 8, bins, frames)
+    enlarged = F.interpolate(x, scale_factor=(4.0, 1.0) if freq_only else (2.0, 2.0))
+    with torch.no_grad():
+        torch.testing.assert_close(up(x), F.conv2d(enlarged, up.c.weight, up.c.bias, padding=up.c.padding))
+    assert up(x).requires_grad
+
+
+def test_a_decoder_leaves_its_input_as_it_was() -> None:
+    """Layers write over maps of their own, never over what they are given."""
+    codec = reference_codec("mixed")
+    latents = torch.randn(1, 64, 3).tanh()
+    x, sigma = torch.randn(1, 2, 1024, 12), torch.tensor([80.0])
+    with torch.no_grad():
+        pyramid = codec.gen.decoder(latents)
+        kept = [tensor.clone() for tensor in (latents, x, *pyramid)]
+        once = codec.gen.denoise(x, sigma, pyramid)
+        assert all(map(torch.equal, kept, (latents, x, *pyramid)))
+        assert torch.equal(codec.gen.denoise(x, sigma, pyramid), once)
 
 
 def test_fresh_block_is_its_skip_connection() -> None:

@@ -77,7 +77,7 @@ class Denoiser(nn.Module):
         """x `[B, 2, F, T]` already scaled by c_in; c_noise `[B]`; pyramid as the upsampler gives it."""
         e = self.embed(c_noise).to(x.dtype)
         embedding = self.emb_proj(e)  # [B, cond]
-        x = self.conv_inp(x) * (1 + self.scale_inp(e))[:, None, :, None]  # [B, base, F, T]
+        x = self.conv_inp(x).mul_((1 + self.scale_inp(e))[:, None, :, None])  # [B, base, F, T]
 
         remembered: list[Tensor] = []
         level = 0
@@ -88,15 +88,15 @@ class Denoiser(nn.Module):
                 x = layer(x, embedding)
                 remembered.append(x)
             else:
-                x = (x + layer(pyramid[level])) / math.sqrt(2)
+                x = layer(pyramid[level]).add_(x).div_(math.sqrt(2))
         for layer in self.up_layers:
             if isinstance(layer, Up):
                 x, level = layer(x), level - 1
             elif isinstance(layer, ResBlock):
                 x = layer(x, embedding)
             else:
-                x = (x + remembered.pop() + layer(pyramid[level])) / math.sqrt(3)
+                x = layer(pyramid[level]).add_(x).add_(remembered.pop()).div_(math.sqrt(3))
 
-        x = (x + self.conv_decoded(pyramid[0])) / math.sqrt(2)
-        x = self.norm_out(x, silu=True) * (1 + self.scale_out(e))[:, None, :, None]
+        x = self.conv_decoded(pyramid[0]).add_(x).div_(math.sqrt(2))
+        x = self.norm_out(x, silu=True, reuse=True).mul_((1 + self.scale_out(e))[:, None, :, None])
         return self.conv_out(x)  # [B, 2, F, T]

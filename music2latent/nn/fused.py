@@ -73,14 +73,24 @@ def takes(x: Tensor) -> bool:
 
 
 def group_norm(
-    x: Tensor, weight: Tensor, bias: Tensor, shift: Tensor | None, groups: int, eps: float, silu: bool
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    shift: Tensor | None,
+    groups: int,
+    eps: float,
+    silu: bool,
+    reuse: bool = False,
 ) -> Tensor:
-    """silu(group_norm(x + shift)) of a map `[B, C, F, T]` that `takes` accepts; shift `[B, C]`.
+    """silu(group_norm(x + shift)) of a map `[B, C, F, T]` that `takes` accepts; shift `[B, C]`. With `reuse`, and
+    without gradients, it is written over x.
 
     Differs from PyTorch's by rounding alone, and an item's result does not depend on the rest of the batch.
     """
     shift = None if shift is None else shift.float().contiguous()
-    y: Tensor = _GroupNorm.apply(x, weight.float(), bias.float(), shift, groups, eps, silu)  # type: ignore[no-untyped-call]
+    y: Tensor = _GroupNorm.apply(
+        x, weight.float(), bias.float(), shift, groups, eps, silu, reuse and not torch.is_grad_enabled()
+    )  # type: ignore[no-untyped-call]
     return y
 
 
@@ -95,10 +105,9 @@ def _at(*tensors: Tensor | None) -> list[int | None]:
 
 class _GroupNorm(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, shift: Tensor | None, groups: int, eps: float, silu: bool
-    ) -> Tensor:
-        y = torch.empty_like(x)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, shift: Tensor | None, *options: Any) -> Tensor:
+        groups, eps, silu, reuse = options
+        y = x if reuse else torch.empty_like(x)
         mean, rstd = x.new_empty(2, len(x), groups, dtype=torch.float32)
         call: Any = library()
         call.group_norm_forward(*_head(x, groups), *_at(x, weight, bias, shift), eps, silu, *_at(y, mean, rstd))
@@ -116,4 +125,4 @@ class _GroupNorm(torch.autograd.Function):
             *_head(x, ctx.groups), *_at(x, dy, weight, bias, shift, mean, rstd), ctx.silu, *_at(dx, sums)
         )
         d_bias, d_weight, d_shift = sums.unbind(1)
-        return dx, d_weight.sum(0), d_bias.sum(0), None if shift is None else d_shift, None, None, None
+        return dx, d_weight.sum(0), d_bias.sum(0), None if shift is None else d_shift, None, None, None, None
