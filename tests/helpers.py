@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from music2latent import EncoderDecoder, ModelConfig
 from music2latent.checkpoint import Checkpoint
