@@ -1,13 +1,14 @@
 # make demo   reconstructs a clip with the bundled model: audio, picture and figures in demo-output/
 # make test   the test suite          make lint   format, lint and types
 # make evaluate   the tables of docs/evaluation.md, from the corpus on
+# make bench  the tables of benchmarks/README.md, beside the published package and other codecs (an hour)
 # make wheel  the wheel, installed into an empty environment and run there
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := pyproject.toml constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format wheel evaluate clean
+.PHONY: demo test lint format wheel evaluate bench clean
 
 demo: .venv/demo.done
 	$(BIN)/music2latent reconstruct examples/clip.ogg --output demo-output/clip.wav --plot --force
@@ -31,6 +32,14 @@ evaluate: .venv/dev.done
 	$(BIN)/python scripts/probe_sets.py notes build/notes
 	$(BIN)/python scripts/probe_sets.py languages build/corpus build/languages
 	$(BIN)/music2latent probe build/notes build/languages --output docs/evaluation --force
+
+bench: .venv/dev.done build/peers.done
+	$(BIN)/python benchmarks/bench.py --peers build/peers/bin/python
+
+build/peers.done: benchmarks/peers.txt
+	$(PYTHON) -m venv build/peers
+	build/peers/bin/pip install -q -r benchmarks/peers.txt
+	touch $@
 
 wheel: .venv/dev.done
 	rm -rf build/wheel && mkdir -p build/wheel

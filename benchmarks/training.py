@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -27,6 +26,7 @@ from typing import Annotated
 
 import torch
 import typer
+from machine import processor
 from torch.nn import functional
 
 from music2latent.devices import keep_freed_memory
@@ -93,13 +93,6 @@ def waiting(config: Path, data: list[str], decoded: Path) -> float:
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         rows = [json.loads(line) for line in (Path(folder) / "stats.jsonl").read_text().splitlines()]
     return statistics.mean(row["waiting_for_data"] for row in rows[1:])
-
-
-def processor() -> str:
-    """Name and count of the cores."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
-    name = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
-    return f"{torch.get_num_threads()} cores of {name}"
 
 
 def main(

@@ -2,7 +2,7 @@
 
 mini, a path, a repository id     a model of this package; `@int8` codes its latents in 8 bits, `@2` decodes in 2 steps
 opus:12, mp3:32                   FFmpeg's encoders through PyAV, at so many kbit/s per channel
-encodec:6, dac, codicodec         other neural codecs, where their packages and weights are installed
+encodec:6, dac, linear-cae, ...   other neural codecs, where their packages and weights are installed
 """
 
 from __future__ import annotations
@@ -208,12 +208,32 @@ def _codicodec(setting: str) -> Parts:
     return 48000, model.encode, lambda code: code.numel() * 16.0, lambda code: model.decode(code)
 
 
+def _linear_cae(setting: str) -> Parts:
+    from linear_cae import Autoencoder
+
+    model = Autoencoder.from_pretrained(setting or "lin-cae").eval()
+
+    def encode(x: Tensor) -> tuple[Tensor, int]:
+        return model.encode(x), x.shape[1]
+
+    def decode(code: tuple[Tensor, int]) -> Tensor:
+        return model.decode(code[0], full_length=code[1])
+
+    return 44100, encode, lambda code: code[0].numel() * 16.0, decode
+
+
 NEURAL: dict[str, Callable[[str], Parts]] = {
     "encodec": _encodec,
     "dac": _dac,
     "codicodec": _codicodec,
+    "linear-cae": _linear_cae,
 }
-PACKAGES = {"encodec": "encodec", "dac": "descript-audio-codec", "codicodec": "codicodec"}
+PACKAGES = {
+    "encodec": "encodec",
+    "dac": "descript-audio-codec",
+    "codicodec": "codicodec",
+    "linear-cae": "linear-cae",
+}
 
 
 def _resampled(audio: np.ndarray, rate_in: int, rate_out: int) -> np.ndarray:
