@@ -19,6 +19,7 @@ import torch
 
 from .errors import InputError, whole_number
 from .files import replacing
+from .threads import ahead
 
 BLOCK_SAMPLES = 1 << 17
 """Samples that are read or written at a time."""
@@ -192,7 +193,7 @@ def write_audio(
             with soundfile.SoundFile(
                 partial, "w", samplerate=sample_rate, channels=channels, format=format, subtype=subtype
             ) as file:
-                for block in blocks:
+                for block in ahead(blocks):
                     file.write(block.T)
             if soundfile.info(partial).frames != num_samples:
                 raise OSError("not all samples arrived in the file; is the disk full?")

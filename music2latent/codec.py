@@ -24,6 +24,7 @@ from .config import ModelConfig
 from .devices import keep_freed_memory, resolve_device, resolve_dtype
 from .errors import InputError, whole_number
 from .latents import Latents
+from .threads import ahead
 
 CODING_RATES = (44100, 48000)
 """Sample rates that audio can be coded at; all others are resampled to the model's own, the first."""
@@ -324,7 +325,7 @@ class EncoderDecoder:
         plan = self._plan(window_seconds, rate, windows.encoder_context(self.config))
         blocks = audio_files.resample(source.blocks(), source.channels, source.sample_rate, rate)
         parts, done = [], 0
-        for part in windowed.encode_blocks(self.gen, blocks, plan):
+        for part in windowed.encode_blocks(self.gen, ahead(blocks), plan):
             parts.append(part / self.latent_scale)
             done += part.shape[-1]
             if progress:

@@ -32,7 +32,7 @@ FLOORS = [
     "consistency nn.encoder nn.upsampler nn.denoiser",
     "nn.layers",
     "nn.fused noise windows spectrogram latents audio jobs",
-    "config files devices metrics",
+    "config files devices metrics threads",
     "errors",
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms.split()}

@@ -1,0 +1,102 @@
+"""What precision, windows and overlaps cost, against float32 decoding of the whole file, and what seams do.
+
+    python benchmarks/quality.py [DIR ...] [--model mini]
+
+Writes benchmarks/quality.md. Distances are those of `music2latent evaluate`. A seam's jump is the spectral flux where
+one window hands over to the next, over the flux elsewhere, in the reconstruction less in the original, in dB.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor
+
+from music2latent import EncoderDecoder
+from music2latent.audio import FORMATS, open_audio
+from music2latent.checkpoint import load_checkpoint
+from music2latent.jobs import find
+from music2latent.metrics import log_spectral_distance, multi_resolution_stft
+
+HERE = Path(__file__).parent
+WHOLE = (10**6, 0)
+VARIANTS = {
+    "float32, whole file": ("float32", WHOLE),
+    "bfloat16, whole file": ("bfloat16", WHOLE),
+    "float16 latents in 8 bits, whole file": ("int8", WHOLE),
+    **{
+        f"float32, windows of {window}, overlap {overlap}": ("float32", (window, overlap))
+        for window, overlap in ((108, 8), (64, 4), (32, 4), (16, 4), (8, 2), (4, 1), (32, 0), (8, 0), (4, 0))
+    },
+}
+
+
+def jump(estimate: Tensor, reference: Tensor, seams: list[int]) -> float:
+    """dB, over all seams of one channel; NaN where there are none."""
+    hop, size = 256, 1024
+    levels = []
+    for audio in (estimate, reference):
+        magnitudes = torch.stft(audio, size, hop, window=torch.hann_window(size), return_complex=True).abs()
+        flux = (magnitudes[:, 1:] - magnitudes[:, :-1]).abs().mean(0)
+        at = torch.zeros(len(flux), dtype=torch.bool)
+        for seam in seams:
+            at[max(0, seam // hop - 2) : seam // hop + 2] = True
+        levels.append(10 * (flux[at].mean() / flux[~at].mean()).log10().item())
+    return levels[0] - levels[1]
+
+
+def main(
+    folders: Annotated[list[Path] | None, typer.Argument(help="Audio.")] = None,
+    model: Annotated[str, typer.Option(help="As everywhere.")] = "mini",
+    seconds: Annotated[float, typer.Option(help="Of every file, from its start.")] = 20.0,
+    output: Annotated[Path, typer.Option(help="Where the table goes.")] = HERE / "quality.md",
+) -> None:
+    """Measure and write the table."""
+    checkpoint = load_checkpoint(model)
+    files = [file for folder in folders or [HERE.parent / "examples"] for file in find(folder, FORMATS)]
+    rows: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in VARIANTS}
+    for file in files:
+        source = open_audio(file)
+        original = np.concatenate(list(source.blocks()), axis=-1)[:1, : round(seconds * source.sample_rate)]
+        reference, whole = torch.from_numpy(original), None
+        for name, (dtype, window) in VARIANTS.items():
+            precision = "float32" if dtype == "int8" else dtype
+            codec = EncoderDecoder(model=replace(checkpoint, window=window), device="cpu", dtype=precision)
+            latents = codec.compress(original, source.sample_rate)
+            if dtype == "int8":
+                step = 1 / (127 * codec.latent_scale)
+                latents = replace(latents, values=(latents.values / step).round() * step)
+            found = torch.from_numpy(codec.decompress(latents))
+            whole = found if whole is None else whole
+            frame = codec.frame_size * source.sample_rate / codec.sample_rate
+            first, step = window[0] - window[1] / 2, window[0] - window[1]
+            seams = [round((first + i * step) * frame) for i in range(latents.values.shape[-1] // step + 1)]
+            seams = [seam for seam in seams if seam < reference.shape[-1] - frame]
+            rows[name].append(
+                (
+                    log_spectral_distance(found, reference).mean().item(),
+                    multi_resolution_stft(found, reference, source.sample_rate),
+                    log_spectral_distance(found, whole).mean().item(),
+                    jump(found[0], reference[0], seams) if seams else 0.0,
+                )
+            )
+            typer.echo(f"{file.name}, {name}: {rows[name][-1]}", err=True)
+    lines = ["| | log-spectral distance (dB) | multi-resolution STFT | distance from the first row (dB) | seams (dB) |"]
+    lines += ["|---|---:|---:|---:|---:|"]
+    for name, values in rows.items():
+        a, b, c, d = (statistics.mean(column) for column in zip(*values, strict=True))
+        lines.append(f"| {name} | {a:.2f} | {b:.3f} | {c:.2f} | {d:+.2f} |")
+    text = f"Model `{checkpoint.model_id}`, {len(files)} files, the first {seconds:g} s of each, one channel.\n\n"
+    text += "\n".join(lines) + "\n"
+    typer.echo(text)
+    output.write_text("# What precision and windows cost\n\n    python benchmarks/quality.py\n\n" + text)
+
+
+if __name__ == "__main__":
+    typer.run(main)
