@@ -134,6 +134,23 @@ def _file_blocks(path: Path, num_samples: int, format: str) -> Iterator[np.ndarr
         )
 
 
+def read_part(path: str | os.PathLike[str], start: int, num_samples: int) -> np.ndarray:
+    """Samples from `start` on, `[C, num_samples]`, by seeking: nothing before them is decoded.
+
+    Raises:
+        InputError: a file that cannot be read there, or ends before.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            file.seek(start)
+            block = file.read(num_samples, dtype="float32", always_2d=True).T
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{path}: cannot be read from sample {start} on ({error})") from error
+    if block.shape[1] < num_samples:
+        raise InputError(f"{path}: truncated, ends before sample {start + num_samples}")
+    return check_finite(block, f"{path}", start)
+
+
 def read_whole(source: AudioSource, sample_rate: int) -> np.ndarray:
     """All samples at a rate, `[C, n]`."""
     blocks = resample(source.blocks(), source.channels, source.sample_rate, sample_rate)

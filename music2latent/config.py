@@ -151,10 +151,13 @@ class ModelConfig:
 PRESETS: dict[str, ModelConfig] = {
     "official": ModelConfig(),
     "mini": ModelConfig(
-        base_channels=8,
-        multipliers_list=(1, 2, 4, 8, 16),
+        base_channels=16,
+        multipliers_list=(1, 1, 2, 4, 8),
         layers_list=(1, 1, 1, 1, 1),
+        attention_list=(0, 0, 0, 1, 1),
+        attention_list_encoder=(0, 0, 0, 1, 1),
         bottleneck_base_channels=256,
+        heads=2,
     ),
     "tiny": ModelConfig(
         base_channels=8,

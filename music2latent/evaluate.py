@@ -6,13 +6,15 @@ table. Metrics are taken afterwards, from what it left on disk.
 
 from __future__ import annotations
 
+import logging
 import math
 import multiprocessing
 import platform
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ import torch
 from . import __version__, audio, jobs, metrics
 from .codecs import make_codec
 from .errors import InputError
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and the fraction of everything that is."""
@@ -45,8 +49,7 @@ class Piece:
 
     def read(self) -> torch.Tensor:
         """The samples, `[C, n]`."""
-        whole = audio.read_whole(audio.open_audio(self.path), self.sample_rate)
-        return torch.from_numpy(np.ascontiguousarray(whole[:, self.start : self.start + self.num_samples]))
+        return torch.from_numpy(np.ascontiguousarray(audio.read_part(self.path, self.start, self.num_samples)))
 
 
 @dataclass(frozen=True)
@@ -66,17 +69,31 @@ class Settings:
     dtype: str = "auto"
 
 
+@contextmanager
+def _left_out(of_a_folder: bool) -> Iterator[None]:
+    """A file of a folder that cannot be read is a warning; one that was named, an error."""
+    try:
+        yield
+    except InputError as error:
+        if not of_a_folder:
+            raise
+        logger.warning("left out: %s", error)
+
+
 def choose(inputs: list[Path], settings: Settings) -> list[Piece]:
-    """The pieces to code.
+    """The pieces to code. Files of a folder that cannot be read are left out, with a warning.
 
     Raises:
         InputError: nothing there that can be read and is long enough.
     """
-    pieces = []
+    pieces: list[Piece] = []
     for path in inputs:
         found = jobs.find(path, audio.FORMATS) if path.is_dir() else [path]
-        sources = [(file, audio.open_audio(file)) for file in found]
-        sources = [(file, source) for file, source in sources if source.duration >= settings.min_seconds]
+        sources = []
+        for file in found:
+            with _left_out(path.is_dir()):
+                if (source := audio.open_audio(file)).duration >= settings.min_seconds:
+                    sources.append((file, source))
         if not sources:
             raise InputError(f"{path}: no audio of {settings.min_seconds:g} s or more; looked for {audio.FORMATS}")
         count = min(settings.limit or len(sources), len(sources))
@@ -86,7 +103,12 @@ def choose(inputs: list[Path], settings: Settings) -> list[Piece]:
             if settings.seconds is not None:
                 wanted = min(wanted, round(settings.seconds * source.sample_rate))
             start = (source.num_samples - wanted) // 2
-            pieces.append(Piece(str(file), source.sample_rate, start, wanted, source.channels))
+            piece = Piece(str(file), source.sample_rate, start, wanted, source.channels)
+            with _left_out(path.is_dir()):
+                piece.read()
+                pieces.append(piece)
+    if not pieces:
+        raise InputError(f"{', '.join(map(str, inputs))}: no file could be read to its end; see the warnings")
     return pieces
 
 

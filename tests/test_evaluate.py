@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from music2latent.audio import open_audio, read_whole
+from music2latent.audio import open_audio, read_whole, write_audio
 from music2latent.codecs import make_codec
 from music2latent.errors import InputError
 from music2latent.evaluate import Settings, choose, interval
 from music2latent.metrics import METRICS
 
-from .helpers import CLIP
+from .helpers import CLIP, sound
 from .test_cli import Result
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -85,6 +85,22 @@ def test_intervals_cover_and_leave_nan_out() -> None:
     draws = np.random.default_rng(0).normal(size=(200, 30))
     covered = [(one := interval(list(row)))["low"] <= 0 <= one["high"] for row in draws]
     assert 0.85 < np.mean(covered) < 1
+
+
+def test_a_damaged_file_of_a_folder_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = CLIP.read_bytes()
+    (tmp_path / "a.ogg").write_bytes(whole)
+    write_audio(tmp_path / "b.wav", [sound(1, 9000)], 44100, 1, 9000)
+    (tmp_path / "c.flac").write_bytes(b"")
+    damaged = bytearray(whole)
+    damaged[len(damaged) // 2 : len(damaged) // 2 + 4096] = bytes(4096)  # pages lost, the length still there
+    (tmp_path / "d.ogg").write_bytes(damaged)
+    pieces = choose([tmp_path], Settings(codecs=()))
+    assert [Path(piece.path).name for piece in pieces] == ["a.ogg", "b.wav"]
+    assert "c.flac: an empty file" in caplog.text
+    assert "d.ogg: truncated, ends before sample" in caplog.text
+    with pytest.raises(InputError, match=r"c\.flac: an empty file"):  # named, it is an error
+        choose([tmp_path / "c.flac"], Settings(codecs=()))
 
 
 @pytest.fixture(scope="module")

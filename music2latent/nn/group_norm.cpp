@@ -4,7 +4,7 @@
 //   y    = silu(gamma * xhat + beta)      or without the silu
 //
 // PyTorch's own takes four to six times as long in this layout, more than the convolutions around it.
-// Sums run over fixed parts of S, in order: results do not depend on the threads or on the other items.
+// y may be x. Sums run over fixed parts of S, in order: results do not depend on the threads or on the other items.
 
 #include <cmath>
 #include <cstdint>

@@ -14,13 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from ..audio import FORMATS, check_finite, open_audio, resample
+from ..audio import FORMATS, open_audio, read_part, resample
 from ..errors import InputError
 from ..files import replacing
 from ..jobs import find
@@ -153,8 +152,8 @@ class Crops(Dataset[Tensor]):
             channel = int(rng.integers(track.channels))
             try:
                 crop = self._read(track, start, needed, channel)
-            except (InputError, soundfile.LibsndfileError) as error:
-                logger.warning("%s: a crop could not be read (%s); another is drawn", track.path, error)
+            except InputError as error:
+                logger.warning("a crop could not be read, another is drawn: %s", error)
                 continue
             if np.sqrt(np.square(crop, dtype=np.float64).mean()) >= self.min_rms:
                 return torch.from_numpy(crop)
@@ -165,12 +164,7 @@ class Crops(Dataset[Tensor]):
     def _read(self, track: Track, start: int, needed: int, channel: int) -> np.ndarray:
         if track.path.endswith(DECODED):
             return _decoded(track)[start : start + needed, channel].astype(np.float32) / 32768
-        with soundfile.SoundFile(track.path) as file:
-            file.seek(start)
-            block = file.read(needed, dtype="float32", always_2d=True)[:, channel]
-        if len(block) < needed:
-            raise InputError(f"ends before sample {start + needed}")
-        check_finite(block, track.path, start)
+        block = read_part(track.path, start, needed)[channel]
         if track.sample_rate == self.sample_rate:
             return np.ascontiguousarray(block)
         out = soxr.resample(block, track.sample_rate, self.sample_rate, quality="VHQ")
