@@ -145,7 +145,14 @@ def start_up(checkpoint: Path) -> dict[str, float]:
 
 def report(results: dict[str, Any]) -> str:
     """The tables."""
-    lines = ["# Speed and memory", "", "    make bench", "", f"On {results['machine']}.", ""]
+    lines = [
+        "# Speed and memory",
+        "",
+        "    make bench",
+        "",
+        f"On {results['machine']}; medians of {results['rounds']}.",
+        "",
+    ]
     for seconds in sorted({row["seconds"] for row in results["peers"]}):
         rows = {row["codec"]: row for row in results["peers"] if row["seconds"] == seconds}
         base = rows.get("published", {})
@@ -211,6 +218,7 @@ def main(
         official_checkpoint(checkpoint := folder / "official.pt")
         results = {
             "machine": f"{processor()}, torch {torch.__version__}",
+            "rounds": rounds,
             "start_up": start_up(checkpoint),
             "peers": peers(python.absolute(), length or [2, 10, 60], rounds, codec or list(NAMES), checkpoint),
             "long_files": long_files(folder) if long else [],

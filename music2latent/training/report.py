@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from .. import spectrogram
@@ -105,9 +106,10 @@ class Report(AbstractContextManager["Report"]):
 
 
 def picture(clip: Tensor, hop_length: int) -> Tensor:
-    """A spectrogram as a grey image `[1, F, T]` in [0, 1], low frequencies at the bottom, 80 dB from black to white."""
+    """A spectrogram as a grey image `[1, 256, 512]` in [0, 1], low frequencies at the bottom, over 80 dB."""
     levels = 20 * spectrogram.magnitudes(clip[None], hop_length)[0].clamp(min=1e-4).log10()
-    return ((levels - levels.max() + 80) / 80).clamp(0, 1).flip(0)[None]
+    image = ((levels - levels.max() + 80) / 80).clamp(0, 1).flip(0)
+    return F.interpolate(image[None, None], (256, 512), mode="area")[0]  # a strip of 1024 bins is not to be looked at
 
 
 def model_card(checkpoint: Checkpoint, config: TrainingConfig, state: dict[str, Any]) -> str:
