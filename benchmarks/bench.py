@@ -145,14 +145,8 @@ def start_up(checkpoint: Path) -> dict[str, float]:
 
 def report(results: dict[str, Any]) -> str:
     """The tables."""
-    lines = [
-        "# Speed and memory",
-        "",
-        "    make bench",
-        "",
-        f"On {results['machine']}; medians of {results['rounds']}.",
-        "",
-    ]
+    rounds = f"medians of {results['rounds']} rounds" if results["rounds"] > 1 else "one round"
+    lines = ["# Speed and memory", "", "    make bench", "", f"On {results['machine']}; {rounds}.", ""]
     for seconds in sorted({row["seconds"] for row in results["peers"]}):
         rows = {row["codec"]: row for row in results["peers"] if row["seconds"] == seconds}
         base = rows.get("published", {})

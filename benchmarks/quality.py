@@ -21,6 +21,7 @@ from torch import Tensor
 from music2latent import EncoderDecoder
 from music2latent.audio import FORMATS, open_audio
 from music2latent.checkpoint import load_checkpoint
+from music2latent.codecs import Ours
 from music2latent.jobs import find
 from music2latent.metrics import log_spectral_distance, multi_resolution_stft
 
@@ -29,7 +30,7 @@ WHOLE = (10**6, 0)
 VARIANTS = {
     "float32, whole file": ("float32", WHOLE),
     "bfloat16, whole file": ("bfloat16", WHOLE),
-    "float16 latents in 8 bits, whole file": ("int8", WHOLE),
+    "float32, latents in 8 bits, whole file": ("int8", WHOLE),
     **{
         f"float32, windows of {window}, overlap {overlap}": ("float32", (window, overlap))
         for window, overlap in ((108, 8), (64, 4), (32, 4), (16, 4), (8, 2), (4, 1), (32, 0), (8, 0), (4, 0))
@@ -68,15 +69,11 @@ def main(
         for name, (dtype, window) in VARIANTS.items():
             precision = "float32" if dtype == "int8" else dtype
             codec = EncoderDecoder(model=replace(checkpoint, window=window), device="cpu", dtype=precision)
-            latents = codec.compress(original, source.sample_rate)
-            if dtype == "int8":
-                step = 1 / (127 * codec.latent_scale)
-                latents = replace(latents, values=(latents.values / step).round() * step)
-            found = torch.from_numpy(codec.decompress(latents))
+            found = Ours(codec, 8 if dtype == "int8" else 16, 1)(reference, source.sample_rate, 0).audio
             whole = found if whole is None else whole
             frame = codec.frame_size * source.sample_rate / codec.sample_rate
             first, step = window[0] - window[1] / 2, window[0] - window[1]
-            seams = [round((first + i * step) * frame) for i in range(latents.values.shape[-1] // step + 1)]
+            seams = [round((first + i * step) * frame) for i in range(round(reference.shape[-1] / frame) // step + 1)]
             seams = [seam for seam in seams if seam < reference.shape[-1] - frame]
             rows[name].append(
                 (
