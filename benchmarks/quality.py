@@ -13,16 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 import typer
 from torch import Tensor
 
 from music2latent import EncoderDecoder
-from music2latent.audio import FORMATS, open_audio
 from music2latent.checkpoint import load_checkpoint
 from music2latent.codecs import Ours
-from music2latent.jobs import find
+from music2latent.evaluate import Settings, choose
 from music2latent.metrics import log_spectral_distance, multi_resolution_stft
 
 HERE = Path(__file__).parent
@@ -33,7 +31,10 @@ VARIANTS = {
     "float32, latents in 8 bits, whole file": ("int8", WHOLE),
     **{
         f"float32, windows of {window}, overlap {overlap}": ("float32", (window, overlap))
-        for window, overlap in ((108, 8), (64, 4), (32, 4), (16, 4), (8, 2), (4, 1), (32, 0), (8, 0), (4, 0))
+        for window, overlap in (
+            *((108, 23), (108, 8), (108, 4), (64, 8), (64, 4), (32, 4), (16, 4), (8, 2), (4, 1)),
+            *((108, 0), (64, 0), (32, 0), (8, 0), (4, 0)),
+        )
     },
 }
 
@@ -55,41 +56,40 @@ def jump(estimate: Tensor, reference: Tensor, seams: list[int]) -> float:
 def main(
     folders: Annotated[list[Path] | None, typer.Argument(help="Audio.")] = None,
     model: Annotated[str, typer.Option(help="As everywhere.")] = "mini",
-    seconds: Annotated[float, typer.Option(help="Of every file, from its start.")] = 20.0,
+    seconds: Annotated[float, typer.Option(help="Of every file, from its middle.")] = 20.0,
+    limit: Annotated[int | None, typer.Option(help="Files of every folder.")] = None,
     output: Annotated[Path, typer.Option(help="Where the table goes.")] = HERE / "quality.md",
 ) -> None:
     """Measure and write the table."""
     checkpoint = load_checkpoint(model)
-    files = [file for folder in folders or [HERE.parent / "examples"] for file in find(folder, FORMATS)]
+    pieces = choose(folders or [HERE.parent / "examples"], Settings((), limit, seconds, seconds))
     rows: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in VARIANTS}
-    for file in files:
-        source = open_audio(file)
-        original = np.concatenate(list(source.blocks()), axis=-1)[:1, : round(seconds * source.sample_rate)]
-        reference, whole = torch.from_numpy(original), None
+    for piece in pieces:
+        reference, whole = piece.read()[:1], None
         for name, (dtype, window) in VARIANTS.items():
             precision = "float32" if dtype == "int8" else dtype
             codec = EncoderDecoder(model=replace(checkpoint, window=window), device="cpu", dtype=precision)
-            found = Ours(codec, 8 if dtype == "int8" else 16, 1)(reference, source.sample_rate, 0).audio
+            found = Ours(codec, 8 if dtype == "int8" else 16, 1)(reference, piece.sample_rate, 0).audio
             whole = found if whole is None else whole
-            frame = codec.frame_size * source.sample_rate / codec.sample_rate
+            frame = codec.frame_size * piece.sample_rate / codec.sample_rate
             first, step = window[0] - window[1] / 2, window[0] - window[1]
             seams = [round((first + i * step) * frame) for i in range(round(reference.shape[-1] / frame) // step + 1)]
             seams = [seam for seam in seams if seam < reference.shape[-1] - frame]
             rows[name].append(
                 (
                     log_spectral_distance(found, reference).mean().item(),
-                    multi_resolution_stft(found, reference, source.sample_rate),
+                    multi_resolution_stft(found, reference, piece.sample_rate),
                     log_spectral_distance(found, whole).mean().item(),
                     jump(found[0], reference[0], seams) if seams else 0.0,
                 )
             )
-            typer.echo(f"{file.name}, {name}: {rows[name][-1]}", err=True)
+            typer.echo(f"{piece.path}, {name}: {rows[name][-1]}", err=True)
     lines = ["| | log-spectral distance (dB) | multi-resolution STFT | distance from the first row (dB) | seams (dB) |"]
     lines += ["|---|---:|---:|---:|---:|"]
     for name, values in rows.items():
         a, b, c, d = (statistics.mean(column) for column in zip(*values, strict=True))
         lines.append(f"| {name} | {a:.2f} | {b:.3f} | {c:.2f} | {d:+.2f} |")
-    text = f"Model `{checkpoint.model_id}`, {len(files)} files, the first {seconds:g} s of each, one channel.\n\n"
+    text = f"Model `{checkpoint.model_id}`, {len(pieces)} pieces of {seconds:g} s, one channel.\n\n"
     text += "\n".join(lines) + "\n"
     typer.echo(text)
     output.write_text("# What precision and windows cost\n\n    python benchmarks/quality.py\n\n" + text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,9 +72,21 @@ class Autoencoder(nn.Module):
         """What the networks compute in."""
         return self.encoder.gain.scale.dtype
 
-    def encode(self, frames: Tensor) -> Tensor:
+    def compile_networks(self) -> None:
+        """Compile the networks for the calls that say `fixed`: with inputs of a shape that will come often.
+
+        Every such shape is compiled once, which takes from seconds to minutes; on a GPU the result is a CUDA graph.
+        """
+        networks = (self.encoder, self.decoder, self.denoiser)
+        self.__dict__["_compiled"] = {network: _compiled(network) for network in networks}
+
+    def _network(self, network: nn.Module, fixed: bool) -> Callable[..., Any]:
+        compiled: dict[nn.Module, Callable[..., Any]] = self.__dict__.get("_compiled", {})
+        return compiled.get(network, network) if fixed and not torch.is_grad_enabled() else network
+
+    def encode(self, frames: Tensor, *, fixed: bool = False) -> Tensor:
         """audio frames `[B, T, n_fft]` (`spectrogram.frame`) -> latents `[B, D, T / frames_per_latent]` in (-1, 1)."""
-        return self.encoder(spectrogram.analyse(frames).to(self.dtype)).to(frames.dtype)
+        return self._network(self.encoder, fixed)(spectrogram.analyse(frames).to(self.dtype)).to(frames.dtype)
 
     def encode_features(self, frames: Tensor) -> Tensor:
         """audio frames `[B, T, n_fft]` -> the encoder's features `[B, feature_dim, T / frames_per_latent]`."""
@@ -83,10 +96,23 @@ class Autoencoder(nn.Module):
         """The consistency function D(x, sigma | pyramid), see `consistency.denoise`."""
         return consistency.denoise(self.denoiser, x, sigma, pyramid, self.config)
 
-    def decode(self, latents: Tensor, draw: Callable[[int], Tensor], num_steps: int = 1) -> Tensor:
+    def decode(
+        self, latents: Tensor, draw: Callable[[int], Tensor], num_steps: int = 1, *, fixed: bool = False
+    ) -> Tensor:
         """latents `[B, D, L]` in (-1, 1) -> spectrogram `[B, 2, F, T]`; `draw` as in `consistency.sample`."""
-        pyramid = self.decoder(latents.to(self.dtype))
-        return consistency.sample(self.denoiser, pyramid, draw, self.config, num_steps)
+        pyramid = self._network(self.decoder, fixed)(latents.to(self.dtype))
+        return consistency.sample(self._network(self.denoiser, fixed), pyramid, draw, self.config, num_steps)
+
+
+def _compiled(network: nn.Module) -> Callable[..., Any]:
+    compiled = torch.compile(network, mode="reduce-overhead", dynamic=False, fullgraph=True)
+
+    def run(*inputs: Any) -> Any:
+        output = compiled(*inputs)
+        # A CUDA graph writes its next result over this one, and some of these are still needed then.
+        return [level.clone() for level in output] if isinstance(output, list) else output.clone()
+
+    return run
 
 
 @cache

@@ -39,6 +39,8 @@ Model = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps. Default: the fastest there is.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16, or auto: what this hardware is fast in.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the networks; for a GPU and much audio.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Files at a time, as one batch: for a GPU and many files.")]
 Seed = Annotated[int, typer.Option(help="Seed of the decoder's noise; the same seed gives the same audio.")]
 Steps = Annotated[int, typer.Option(min=1, help="Network passes of the decoder.")]
 Format = Annotated[str, typer.Option("--format", "-f", help="Suffix of the audio: wav, flac, ogg, opus, mp3, aiff.")]
@@ -66,6 +68,8 @@ def encode(
     model: Model = "mini",
     device: Device = None,
     dtype: Dtype = "auto",
+    compile: Compile = False,
+    batch_size: BatchSize = 1,
     coding_rate: CodingRate = None,
     float32: Annotated[bool, typer.Option("--float32", help="Store float32, not float16.")] = False,
     force: Force = False,
@@ -79,7 +83,7 @@ def encode(
     for job in planned:
         if job.target.suffix.lower() != SUFFIX:
             raise InputError(f"{job.target}: latents are written to files ending in {SUFFIX}")
-    codec = _load(planned, force, model, device, dtype)
+    codec = _load(planned, force, model, device, dtype, compile, batch_size)
 
     def work(job: Job, report: Report) -> None:
         latents = codec.compress(job.source, coding_rate=coding_rate, progress=report)
@@ -87,7 +91,7 @@ def encode(
         channels, dim, length = latents.values.shape
         typer.echo(f"{job.target}: {channels} x {dim} x {length}, {latents.bitrate(32 if float32 else 16):.1f} kbit/s")
 
-    _finish(jobs.run(planned, work, force=force), len(planned))
+    _finish(jobs.run(planned, work, force=force, at_once=batch_size), len(planned))
 
 
 @app.command()
@@ -97,6 +101,8 @@ def decode(
     model: Model = "mini",
     device: Device = None,
     dtype: Dtype = "auto",
+    compile: Compile = False,
+    batch_size: BatchSize = 1,
     seed: Seed = 0,
     steps: Steps = 1,
     format: Format = "wav",
@@ -108,7 +114,7 @@ def decode(
     from .latents import SUFFIX, Latents
 
     planned = jobs.plan(inputs, output, accepted=[SUFFIX], suffix=_suffix(format))
-    codec = _load(planned, force, model, device, dtype)
+    codec = _load(planned, force, model, device, dtype, compile, batch_size)
 
     def work(job: Job, report: Report) -> None:
         latents = Latents.load(job.source)
@@ -117,7 +123,7 @@ def decode(
         write_audio(job.target, blocks, latents.sample_rate, latents.channels, latents.num_samples)
         typer.echo(f"{job.target}: {latents.duration:.2f} s, {latents.sample_rate} Hz, {latents.channels} channels")
 
-    _finish(jobs.run(planned, work, force=force), len(planned))
+    _finish(jobs.run(planned, work, force=force, at_once=batch_size), len(planned))
 
 
 @app.command()
@@ -437,14 +443,22 @@ def _suffix(format: str) -> str:
     return f".{format.lower().lstrip('.')}"
 
 
-def _load(planned: list[Job], force: bool, model: str, device: str | None, dtype: str) -> EncoderDecoder:
+def _load(
+    planned: list[Job],
+    force: bool,
+    model: str,
+    device: str | None,
+    dtype: str,
+    compile: bool = False,
+    batch_size: int = 1,
+) -> EncoderDecoder:
     """The codec, unless there is nothing to do for it."""
     from . import jobs
     from .codec import EncoderDecoder
 
     if len(planned) == 1:
         jobs.check_free(planned[0].target, force)
-    return EncoderDecoder(model=model, device=device, dtype=dtype)
+    return EncoderDecoder(model=model, device=device, dtype=dtype, compile=compile, batch_size=batch_size)
 
 
 def _finish(failures: list[InputError], total: int) -> None:

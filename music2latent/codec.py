@@ -46,6 +46,11 @@ class EncoderDecoder:
             hardware multiplies it natively, else float32. Audio, spectrograms and latents are float32 throughout.
         model: `mini` (bundled), a path, a Hugging Face repository id (`SonyCSLParis/music2latent`), or a `Checkpoint`.
         revision: branch, tag or commit of that repository.
+        compile: run windows of full length through `torch.compile`, on a GPU as CUDA graphs. The first window of every
+            batch size then takes from seconds to minutes; shorter windows, as at the end of a signal, run as they are.
+
+        batch_size: windows of up to so many signals, compressed or decompressed in threads of their own at the same
+            time, run through the networks together.
 
     Raises:
         InputError: an unknown model, device or dtype, or a checkpoint that cannot be used.
@@ -59,6 +64,8 @@ class EncoderDecoder:
         model: str | os.PathLike[str] | Checkpoint = "mini",
         *,
         revision: str | None = None,
+        compile: bool = False,
+        batch_size: int = 1,
     ) -> None:
         target = resolve_device(device)
         if target.type == "cpu":
@@ -71,6 +78,10 @@ class EncoderDecoder:
         self.gen = self.checkpoint.build().to(target, resolve_dtype(dtype, target))
         self.gen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the layout for fast convolutions
         """The networks, a `torch.nn.Module` with `.encoder` and `.decoder`."""
+        if compile:
+            self.gen.compile_networks()
+        self.runner = windowed.Runner(self.gen, whole_number("batch_size", batch_size))
+        """Runs the windows of `compress`, `decompress` and streams."""
 
     # ------------------------------------------------------------------------------------- facts
 
@@ -143,10 +154,13 @@ class EncoderDecoder:
         *,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype = "auto",
+        compile: bool = False,
+        batch_size: int = 1,
         **hub: Any,
     ) -> EncoderDecoder:
         """A codec from a repository id, a folder, a file or `mini`; `hub` are arguments of `load_checkpoint`."""
-        return cls(device=device, dtype=dtype, model=load_checkpoint(name, **hub))
+        checkpoint = load_checkpoint(name, **hub)
+        return cls(device=device, dtype=dtype, model=checkpoint, compile=compile, batch_size=batch_size)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write `model.safetensors`, `config.json` and a model card; `from_pretrained(folder)` reads them.
@@ -211,9 +225,9 @@ class EncoderDecoder:
                 f"{items.shape[-1]} samples are too few for encode, which needs {self.config.edge + self.frame_size} "
                 "for one latent; use compress, or pad the audio"
             )
-        window, batch_size = self._hard_arguments(max_waveform_length, max_batch_size)
+        window, batch_size = self._published_window(max_waveform_length), _batch_size(max_batch_size)
         with _graph(grad):
-            latents = windowed.encode_hard(self.gen, items, window, batch_size, extract_features=extract_features)
+            latents = windowed.encode_batch(self.gen, items, window, batch_size, extract_features=extract_features)
             if not extract_features:
                 latents = latents / self.latent_scale
         return latents.view(*samples.shape[:-1], *latents.shape[1:]) if samples.ndim == 3 else latents
@@ -235,12 +249,14 @@ class EncoderDecoder:
         Args:
             latent: array or tensor `[D, L]`, `[C, D, L]` or `[B, C, D, L]`, as `encode` returns it.
             denoising_steps: network passes.
-            max_waveform_length: samples in a window, as in `encode`.
+            max_waveform_length: samples in a window, cut as in `encode`. By default windows are those of `decompress`,
+                overlapping and cross-faded: a minute needs 2 GB, not 13, and has no seams. For the published result
+                to the last digit name its 44100 * 60, or draw `noise`.
             max_batch_size: windows that run through the network together (default 1).
             seed: makes the result repeatable: noise then depends on position alone, not on the batch or the other
                 items. By default every call draws another.
             noise: in place of a seed, a function from a shape to that much standard normal noise, called once per
-                batch and step with `(items, 2, F, frames)`.
+                batch and step with `(items, 2, F, frames)`; windows are then the published ones.
             num_samples: return this many samples: the end is cut, or filled up with silence where `encode` left it out.
             grad: build a graph, so that gradients reach the latents and the weights.
 
@@ -274,25 +290,27 @@ class EncoderDecoder:
             raise InputError("decode takes a seed or a noise function, not both")
         seed = int(torch.randint(2**62, ())) if seed is None else whole_number("seed", seed, low=0)
         items = values.to(self.device, torch.float32).reshape(-1, *values.shape[-2:])
-        window, batch_size = self._hard_arguments(max_waveform_length, max_batch_size)
+        if max_waveform_length is None and noise is None:
+            plan = self._plan(None, self.sample_rate, windows.decoder_overlap(self.config))
+        else:
+            plan = windows.WindowPlan(self._published_window(max_waveform_length), 0)
+        batch_size = _batch_size(max_batch_size)
         with _graph(grad):
-            scaled = items * self.latent_scale
-            audio = windowed.decode_hard(
-                self.gen, scaled, window, batch_size, num_steps=denoising_steps, seed=seed, noise=noise
+            audio = windowed.decode_batch(
+                self.gen, items * self.latent_scale, plan, batch_size, num_steps=denoising_steps, seed=seed, noise=noise
             )
             if num_samples is not None:
                 missing = whole_number("num_samples", num_samples) - audio.shape[-1]
                 audio = torch.nn.functional.pad(audio, (0, missing))
         return audio.view(*values.shape[:2], -1) if values.ndim == 4 else audio
 
-    def _hard_arguments(self, max_waveform_length: int | None, max_batch_size: int | None) -> tuple[int, int]:
-        """Window in latents, and windows per batch, with the defaults in place."""
+    def _published_window(self, max_waveform_length: int | None) -> int:
+        """The published package's argument, or its default or the model's own choice, in latents."""
         own = self.checkpoint.window
         default = own[0] * self.frame_size if own else DROP_IN_WINDOW
         samples = default if max_waveform_length is None else max_waveform_length
         samples = whole_number("max_waveform_length", samples, low=self.frame_size)
-        window = samples // self.config.hop_length // self.config.frames_per_latent
-        return window, whole_number("max_batch_size", 1 if max_batch_size is None else max_batch_size)
+        return samples // self.config.hop_length // self.config.frames_per_latent
 
     # ------------------------------------------------------------------------------------- the better contract
 
@@ -312,7 +330,7 @@ class EncoderDecoder:
             sample_rate: rate of the samples in Hz; a file knows its own.
             coding_rate: rate to code at: the model's own 44100 (default), or 48000 (11.72 latents per second).
             window_seconds: audio that the network sees at a time, by default the model's own choice
-                (`Checkpoint.window`) or 10 s. Windows overlap by the network's context and are cross-faded.
+                (`Checkpoint.window`) or 10 s. Windows overlap and are cross-faded.
             progress: called with the fraction of the audio that is done, 0 to 1.
 
         Raises:
@@ -325,7 +343,7 @@ class EncoderDecoder:
         plan = self._plan(window_seconds, rate, windows.encoder_context(self.config))
         blocks = audio_files.resample(source.blocks(), source.channels, source.sample_rate, rate)
         parts, done = [], 0
-        for part in windowed.encode_blocks(self.gen, ahead(blocks), plan):
+        for part in windowed.encode_blocks(self.runner, ahead(blocks), plan):
             parts.append(part / self.latent_scale)
             done += part.shape[-1]
             if progress:
@@ -346,9 +364,9 @@ class EncoderDecoder:
         """`decompress` for long audio: the same samples, block by block `[C, n]`, in constant memory."""
         self._check_origin(latents)
         num_steps, seed = whole_number("num_steps", num_steps), whole_number("seed", seed, low=0)
-        plan = self._plan(window_seconds, latents.coding_rate, windows.decoder_context(self.config))
+        plan = self._plan(window_seconds, latents.coding_rate, windows.decoder_overlap(self.config))
         values = latents.values * self.latent_scale
-        blocks = windowed.decode_blocks(self.gen, values, plan, num_steps=num_steps, seed=seed)
+        blocks = windowed.decode_blocks(self.runner, values, plan, num_steps=num_steps, seed=seed)
         resampled = audio_files.resample(blocks, latents.channels, latents.coding_rate, latents.sample_rate)
         left = latents.num_samples
         for block in resampled:
@@ -377,16 +395,16 @@ class EncoderDecoder:
         """`decompress(compress(audio))`: what the codec makes of a file or array; `options` as in `decompress`."""
         return self.decompress(self.compress(audio, sample_rate), **options)
 
-    def _plan(self, window_seconds: float | None, rate: int, context: int) -> windows.WindowPlan:
-        """The model's own windows, or windows of that length in which neighbours share the network's context."""
+    def _plan(self, window_seconds: float | None, rate: int, overlap: int) -> windows.WindowPlan:
+        """The model's own windows, or windows of that length and overlap."""
         if window_seconds is None and self.checkpoint.window:
             return windows.WindowPlan(*self.checkpoint.window)
         seconds = WINDOW_SECONDS if window_seconds is None else window_seconds
         window = round(seconds * rate / self.frame_size) if np.isfinite(seconds) else 0
-        if window < 2 * context:
-            least = 2 * context * self.frame_size / rate
+        if window < 2 * overlap:
+            least = 2 * overlap * self.frame_size / rate
             raise InputError(f"window_seconds = {seconds:g}; this model needs {least:.2f} s or more")
-        return windows.WindowPlan(window, context)
+        return windows.WindowPlan(window, overlap)
 
     def _check_origin(self, latents: Latents) -> None:
         if not isinstance(latents, Latents):
@@ -404,6 +422,10 @@ class EncoderDecoder:
                 f"latents of shape {[channels, dim, length]} do not hold {latents.num_samples} samples at "
                 f"{latents.sample_rate} Hz; that takes [C, {self.latent_dim}, {expected}]"
             )
+
+
+def _batch_size(max_batch_size: int | None) -> int:
+    return whole_number("max_batch_size", 1 if max_batch_size is None else max_batch_size)
 
 
 def _graph(grad: bool) -> AbstractContextManager[Any]:

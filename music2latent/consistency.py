@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from .config import ModelConfig
-from .nn.denoiser import Denoiser
 from .noise import renoise_scale, sigma_levels
+
+Network = Callable[[Tensor, Tensor, list[Tensor]], Tensor]
+"""`nn.Denoiser`, or what it was compiled to."""
 
 
 def scalings(sigma: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor, Tensor]:
@@ -26,7 +28,7 @@ def scalings(sigma: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor, Tensor
     return c_skip, c_out, 1 / norm
 
 
-def denoise(network: Denoiser, x: Tensor, sigma: Tensor, pyramid: list[Tensor], config: ModelConfig) -> Tensor:
+def denoise(network: Network, x: Tensor, sigma: Tensor, pyramid: list[Tensor], config: ModelConfig) -> Tensor:
     """D(x, sigma): noisy spectrogram `[B, 2, F, T]` at levels sigma `[B]` -> clean spectrogram, in x's dtype.
 
     The network runs in the dtype of the pyramid; the scalings stay in x's, because c_skip x spans 80 to 0.002.
@@ -37,7 +39,7 @@ def denoise(network: Denoiser, x: Tensor, sigma: Tensor, pyramid: list[Tensor], 
 
 
 def sample(
-    network: Denoiser,
+    network: Network,
     pyramid: list[Tensor],
     draw: Callable[[int], Tensor],
     config: ModelConfig,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,28 +77,42 @@ def check_free(target: Path, force: bool) -> None:
         raise InputError(f"{target}: exists already; choose another --output, or overwrite it with --force")
 
 
-def run(jobs: list[Job], work: Callable[[Job, Report], None], *, force: bool) -> list[InputError]:
-    """Do every job under a progress bar; a bad file does not stop the rest. Returns what went wrong."""
-    failures = []
+def run(jobs: list[Job], work: Callable[[Job, Report], None], *, force: bool, at_once: int = 1) -> list[InputError]:
+    """Do every job, so many at the same time, under a progress bar; a bad file does not stop the rest.
+
+    Returns what went wrong.
+    """
     owners: dict[Path, Path] = {}
-    for job, report in _with_progress(jobs):
+    for job in jobs:
+        owners.setdefault(job.target, job.source)
+    total = 0.0
+
+    def attempt(job: Job) -> InputError | None:
+        done = 0.0
+
+        def report(fraction: float) -> None:
+            nonlocal done, total
+            total, done = total + fraction - done, fraction
+            show(job.source.name, total)
+
         try:
-            if (other := owners.setdefault(job.target, job.source)) != job.source:
+            if (other := owners[job.target]) != job.source:
                 raise InputError(f"{job.source}: its result would replace that of {other}; rename one of them")
             check_free(job.target, force)
+            report(0)
             work(job, report)
         except InputError as error:
-            failures.append(error)
+            return error
         except (OSError, MemoryError) as error:
-            failures.append(InputError(f"{job.source}: {error or 'out of memory'}"))
-    return failures
+            return InputError(f"{job.source}: {error or 'out of memory'}")
+        finally:
+            report(1)
+        return None
 
-
-def _with_progress(jobs: list[Job]) -> Iterator[tuple[Job, Report]]:
-    with progress_bar(len(jobs)) as show:
-        for index, job in enumerate(jobs):
-            show(job.source.name, index)
-            yield job, lambda done, index=index, name=job.source.name: show(name, index + done)  # type: ignore[misc]
+    with progress_bar(len(jobs)) as show, ThreadPoolExecutor(at_once) as pool:
+        # One at a time they run in this thread, which an interrupt reaches at once.
+        results = (map if at_once == 1 else pool.map)(attempt, jobs)
+        return [error for error in results if error]
 
 
 @contextmanager

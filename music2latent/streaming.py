@@ -66,7 +66,7 @@ class StreamEncoder(_Stream):
         self.num_samples = 0
         """Samples per channel pushed so far: what `StreamDecoder.flush` wants to know."""
         self._resampler = audio.Resampler(self.channels, self.sample_rate, codec.sample_rate)
-        self._encoding = Encoding(codec.gen, plan)
+        self._encoding = Encoding(codec.runner, plan)
 
     @property
     def latency(self) -> int:
@@ -126,7 +126,7 @@ class StreamDecoder(_Stream):
         self.num_samples = 0
         """Samples per channel handed out so far."""
         self._resampler = audio.Resampler(self.channels, codec.sample_rate, self.sample_rate)
-        self._decoding = Decoding(codec.gen, plan, num_steps=num_steps, seed=seed)
+        self._decoding = Decoding(codec.runner, plan, num_steps=num_steps, seed=seed)
 
     @property
     def latency(self) -> int:

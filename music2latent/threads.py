@@ -1,13 +1,15 @@
-"""Reading, computing and writing at the same time."""
+"""Reading, computing and writing at the same time; one computation for several threads."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event, Lock
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
@@ -25,3 +27,44 @@ def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
         while (item := asked.popleft().result()) is not end:
             asked.append(ask())
             yield item
+
+
+class Together(Generic[Item, Result]):
+    """A function of one item that computes the items of several threads in one go.
+
+    Args:
+        run: key and items -> as many results.
+        size: items at most; a call waits for others of its key until there are so many, or its patience ends.
+        patience: seconds.
+    """
+
+    def __init__(self, run: Callable[[Hashable, list[Item]], Iterable[Result]], size: int, patience: float) -> None:
+        self._run, self._size, self._patience = run, size, patience
+        self._waiting: dict[Hashable, tuple[list[tuple[Item, Future[Result]]], Event]] = {}
+        self._lock, self._running = Lock(), Lock()
+
+    def __call__(self, key: Hashable, item: Item) -> Result:
+        future: Future[Result] = Future()
+        with self._lock:
+            calls, full = self._waiting.setdefault(key, ([], Event()))
+            calls.append((item, future))
+            if len(calls) == self._size:
+                del self._waiting[key]  # who comes next starts another batch
+                full.set()
+        if calls[0][1] is future:  # the first runs it for all
+            full.wait(self._patience)
+            with self._running:
+                with self._lock:
+                    if not full.is_set():
+                        del self._waiting[key]
+                self._finish(key, calls)
+        return future.result()
+
+    def _finish(self, key: Hashable, calls: list[tuple[Item, Future[Result]]]) -> None:
+        try:
+            for (_, future), result in zip(calls, self._run(key, [item for item, _ in calls]), strict=True):
+                future.set_result(result)
+        except BaseException as error:
+            for _, future in calls:
+                if not future.done():
+                    future.set_exception(error)

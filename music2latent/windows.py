@@ -92,6 +92,15 @@ def decoder_context(config: ModelConfig) -> int:
     return -(-frames // config.frames_per_latent)
 
 
+def decoder_overlap(config: ModelConfig) -> int:
+    """Latents that neighbouring windows of a decoder share: a third of its context.
+
+    More costs time (all of the context, 31 latents of the official shape, would be a third of a window of 10 s) and
+    changes nothing that can be measured: benchmarks/quality.md.
+    """
+    return -(-decoder_context(config) // 3)
+
+
 def latents_needed(num_samples: int, config: ModelConfig) -> int:
     """Latents that cover `num_samples` samples so that each of them lies in four spectrogram frames."""
     return -(-(num_samples + config.edge) // config.frame_size)

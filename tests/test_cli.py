@@ -311,3 +311,19 @@ def test_help_and_version_import_no_torch() -> None:
         done = subprocess.run([sys.executable, "-c", code.format(option)], capture_output=True, text=True)
         assert expected in done.stdout
         assert done.stdout.endswith("False\n"), done.stderr
+
+
+def test_several_files_at_a_time(tmp_path: Path, model: str) -> None:
+    for number in range(3):
+        _audio(tmp_path / "in" / f"{number}.wav", samples=9000 + number)
+    (tmp_path / "in" / "bad.wav").write_text("not audio")
+    options = ("-m", model, "--dtype", "float32")  # 16 bits move random weights, and depend on the batch
+    done = Result("encode", tmp_path / "in", "-o", tmp_path / "out", *options, "--batch-size", 2)
+    assert done.code == 1
+    assert done.err.count("error:") == 1
+    assert "bad.wav" in done.err
+    assert Result("encode", tmp_path / "in", "-o", tmp_path / "one", *options).code == 1
+    for number in range(3):
+        together, alone = (Latents.load(tmp_path / folder / f"{number}.m2l") for folder in ("out", "one"))
+        assert together.num_samples == 9000 + number
+        assert torch.allclose(together.values, alone.values, atol=2e-3)  # stored in float16

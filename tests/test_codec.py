@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from music2latent import EncoderDecoder, InputError, Latents, windows
+from music2latent import EncoderDecoder, InputError, Latents, windowed, windows
 from music2latent.audio import open_audio, read_whole, write_audio
 
 from .helpers import CLIP, NoNorm, reference_checkpoint, reference_codec, relative_error, sound
@@ -308,7 +310,66 @@ def test_windows_of_any_size_give_the_same(tiny: EncoderDecoder) -> None:
     for seconds in (4, 5):
         latents = codec.compress(audio, 44100, window_seconds=seconds)
         assert relative_error(latents.values, whole.values) < 1e-4
-        assert relative_error(codec.decompress(whole, window_seconds=seconds), back) < 1e-3
+    context = windows.decoder_context(codec.config)
+    for window in (2 * context, 2 * context + 9):
+        codec.checkpoint = replace(codec.checkpoint, window=(window, context))
+        assert relative_error(codec.decompress(whole), back) < 1e-3
+
+
+def test_decode_has_the_windows_that_are_asked_for(tiny: EncoderDecoder) -> None:
+    """By default they overlap, and make no difference but for the normalisation; a named length is cut hard."""
+    codec = _flat(tiny)
+    context = windows.decoder_context(codec.config)
+    codec.checkpoint = replace(codec.checkpoint, window=(2 * context + 1, context))
+    latents = torch.randn(2, 64, 4 * context, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in codec.gen.parameters():
+            parameter.mul_(0.5)
+    whole = codec.decode(latents, seed=3, max_waveform_length=44100 * 60)
+    assert relative_error(codec.decode(latents, seed=3, max_batch_size=3), whole) < 1e-3
+    cut = codec.decode(latents, seed=3, max_waveform_length=(2 * context + 1) * 4096)
+    assert relative_error(cut, whole) > 0.01
+
+
+def test_threads_share_the_networks(tiny: EncoderDecoder) -> None:
+    """Windows of signals that are coded at the same time run as one batch, and come out as if alone."""
+    codec = EncoderDecoder(model=tiny.checkpoint, device="cpu", dtype="float32")
+    codec.runner = windowed.Runner(codec.gen, batch_size=3, patience=60)
+    sizes = []
+    codec.gen.encoder.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+    codec.gen.decoder.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
+    signals = [sound(1, 20000, seed) for seed in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        latents = list(pool.map(partial(codec.compress, sample_rate=44100), signals))
+        audio = list(pool.map(codec.decompress, latents))
+    assert sizes == [3, 3]
+    for signal, values, back in zip(signals, latents, audio, strict=True):
+        alone = tiny.compress(signal, 44100)
+        assert relative_error(values.values, alone.values) < 1e-4
+        assert relative_error(back, tiny.decompress(alone)) < 1e-4
+
+
+def test_compiled_networks_give_the_same(tiny: EncoderDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full windows run compiled, the rest does not: a compilation for every length there is would never end.
+
+    What PyTorch captured runs as it is here; its code generator takes minutes for it.
+    """
+    compiled, calls = torch.compile, []
+
+    def capture(network: torch.nn.Module, mode: str, **options: bool) -> object:
+        assert mode == "reduce-overhead"  # CUDA graphs
+        function = compiled(network, backend="aot_eager", **options)
+        return lambda *inputs: calls.append(type(network).__name__) or function(*inputs)
+
+    monkeypatch.setattr(torch, "compile", capture)
+    codec = EncoderDecoder(model=tiny.checkpoint, device="cpu", dtype="float32", compile=True)
+    audio, seconds = sound(1, 44100 * 8), {"window_seconds": 4.0}  # windows of 43, 43 and 25 latents
+    latents = codec.compress(audio, 44100, **seconds)
+    assert calls == ["Encoder"] * 2
+    back = codec.decompress(latents, **seconds)
+    assert calls[2:] == ["Upsampler", "Denoiser"] * 2
+    assert relative_error(latents.values, tiny.compress(audio, 44100, **seconds).values) < 1e-4
+    assert relative_error(back, tiny.decompress(latents, **seconds)) < 1e-3
 
 
 def test_windows_of_the_bundled_model_meet_without_a_seam(mini: EncoderDecoder) -> None:
@@ -328,7 +389,7 @@ def test_noise_belongs_to_the_place(tiny: EncoderDecoder) -> None:
     assert np.array_equal(tiny.decompress(latents, seed=3), back)
     assert relative_error(tiny.decompress(latents, seed=4), back) > 0.1
     assert relative_error(tiny.decompress(latents, seed=3, num_steps=2), back) > 0.1
-    same = dataclasses.replace(latents, values=latents.values[:1].expand(2, -1, -1))
+    same = replace(latents, values=latents.values[:1].expand(2, -1, -1))
     left, right = tiny.decompress(same)
     assert np.array_equal(left, right)  # equal channels stay equal: mono in stereo stays in the middle
 
@@ -417,9 +478,9 @@ def test_another_model_is_refused_by_name(tiny: EncoderDecoder, mini: EncoderDec
 def test_records_that_contradict_themselves(tiny: EncoderDecoder) -> None:
     latents = tiny.compress(sound(1, 9000), 44100)
     with pytest.raises(InputError, match=r"do not hold 90000 samples at 44100 Hz; that takes \[C, 64, 23\]"):
-        tiny.decompress(dataclasses.replace(latents, num_samples=90000))
+        tiny.decompress(replace(latents, num_samples=90000))
     with pytest.raises(InputError, match=r"that takes \[C, 64, 3\]"):
-        tiny.decompress(dataclasses.replace(latents, values=latents.values[:, :32]))
+        tiny.decompress(replace(latents, values=latents.values[:, :32]))
 
 
 @pytest.mark.parametrize(
