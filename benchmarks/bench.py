@@ -29,7 +29,7 @@ from music2latent.autoencoder import Autoencoder
 from music2latent.config import PRESETS
 
 HERE = Path(__file__).parent
-OURS = ("auto", "float32", "mini")
+OURS = ("auto", "float32", "mini", "auto, GPU", "compiled, GPU")
 NAMES = {
     "published": "music2latent 0.1.8, official shape",
     "auto": "ours, official shape, default precision",
@@ -39,9 +39,14 @@ NAMES = {
     "codicodec": "codicodec 0.1.2, stereo",
     "dac": "descript-audio-codec 1.0.0, 44 kHz",
     "encodec": "encodec 0.1.1, 24 kHz, 6 kbit/s",
+    "published, GPU": "music2latent 0.1.8, official shape, GPU",
+    "auto, GPU": "ours, official shape, GPU",
+    "compiled, GPU": "ours, official shape, GPU, compiled",
 }
-LIMIT = 900
-"""Seconds after which a codec's process is given up."""
+LIMIT = 600
+"""Seconds after which a codec's process is given up, and longer audio with it."""
+ONCE = 120
+"""A process of more seconds than this is not repeated."""
 MINUTES = (1, 10, 60)
 
 
@@ -57,23 +62,30 @@ def official_checkpoint(path: Path) -> None:
 def peers(python: Path, lengths: list[float], rounds: int, codecs: list[str], checkpoint: Path) -> list[dict[str, Any]]:
     """Medians over the rounds of what worker.py gives, per length and codec."""
     rows = []
-    for seconds in lengths:
+    failed: dict[str, str] = {}
+    for seconds in sorted(lengths):
         taken: dict[str, list[dict[str, float]]] = {codec: [] for codec in codecs}
-        failed: dict[str, str] = {}
+        once: set[str] = set()
         for number in range(rounds if seconds <= 10 else 1):
             for codec in codecs:
-                if codec in failed:
+                if codec in failed or codec in once:
+                    continue
+                if codec.endswith("GPU") and not torch.cuda.is_available():
+                    failed[codec] = "not measured: no GPU here"
                     continue
                 interpreter = sys.executable if codec in OURS else str(python)
                 command = [interpreter, "-W", "ignore", str(HERE / "worker.py"), codec, str(seconds), str(checkpoint)]
+                begun = time.perf_counter()
                 try:
                     # Not in the repository's root, where the peers would import our package for theirs.
                     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=LIMIT)
                     taken[codec].append(json.loads(done.stdout.splitlines()[-1]))
                 except subprocess.TimeoutExpired:
-                    failed[codec] = f"over {LIMIT} s"
+                    failed[codec] = f"over {LIMIT} s for {seconds:g} s"
                 except (IndexError, json.JSONDecodeError):
                     failed[codec] = done.stderr.strip().rpartition("\n")[2][:120]
+                if time.perf_counter() - begun > ONCE:
+                    once.add(codec)
                 typer.echo(f"{seconds:g} s, round {number + 1}: {codec}", err=True)
         for codec in codecs:
             row: dict[str, Any] = {"codec": codec, "seconds": seconds}

@@ -8,7 +8,9 @@ one window hands over to the next, over the flux elsewhere, in the reconstructio
 
 from __future__ import annotations
 
+import shlex
 import statistics
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -92,7 +94,8 @@ def main(
     text = f"Model `{checkpoint.model_id}`, {len(pieces)} pieces of {seconds:g} s, one channel.\n\n"
     text += "\n".join(lines) + "\n"
     typer.echo(text)
-    output.write_text("# What precision and windows cost\n\n    python benchmarks/quality.py\n\n" + text)
+    command = shlex.join(["python", "benchmarks/quality.py", *sys.argv[1:]])
+    output.write_text(f"# What precision and windows cost\n\n    {command}\n\n{text}")
 
 
 if __name__ == "__main__":

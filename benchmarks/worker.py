@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest.mock import MagicMock, patch
 
@@ -23,20 +24,25 @@ Pair = tuple[int, Callable[[np.ndarray], Any], Callable[[Any], Any]]
 """Sample rate; audio `[n]` -> code; code -> audio."""
 
 
-def published(checkpoint: str) -> Pair:
+def published(checkpoint: str, device: str = "cpu") -> Pair:
     with patch.object(huggingface_hub, "hf_hub_download", return_value=checkpoint):  # it asks for its own model anyway
         from music2latent import EncoderDecoder
 
-        codec = EncoderDecoder(load_path_inference=checkpoint, device="cpu")
+        codec = EncoderDecoder(load_path_inference=checkpoint, device=device)
     return 44100, codec.encode, codec.decode
 
 
-def ours(dtype: str) -> Callable[[str], Pair]:
+def ours(**options: Any) -> Callable[[str], Pair]:
     def make(checkpoint: str) -> Pair:
         from music2latent import EncoderDecoder
 
-        codec = EncoderDecoder(load_path_inference=checkpoint, device="cpu", dtype=dtype)
-        return codec.sample_rate, codec.encode, codec.decode
+        codec = EncoderDecoder(load_path_inference=checkpoint, **options)
+        if not options.get("compile"):
+            return codec.sample_rate, codec.encode, codec.decode
+        # Windows of full length are compiled: the length is named.
+        size, edge = codec.frame_size, codec.config.edge
+        encode = lambda x: codec.encode(x, max_waveform_length=(len(x) - edge) // size * size)  # noqa: E731
+        return codec.sample_rate, encode, lambda z: codec.decode(z, max_waveform_length=z.shape[-1] * size)
 
     return make
 
@@ -90,13 +96,16 @@ def encodec(checkpoint: str) -> Pair:
 
 CODECS: dict[str, Callable[[str], Pair]] = {
     "published": published,
-    "float32": ours("float32"),
-    "auto": ours("auto"),
+    "float32": ours(device="cpu", dtype="float32"),
+    "auto": ours(device="cpu"),
     "mini": mini,
     "linear-cae": linear_cae,
     "codicodec": codicodec,
     "dac": dac,
     "encodec": encodec,
+    "published, GPU": partial(published, device="cuda"),
+    "auto, GPU": ours(device="cuda"),
+    "compiled, GPU": ours(device="cuda", compile=True),
 }
 
 
@@ -105,18 +114,27 @@ def noise(seconds: float, rate: int) -> np.ndarray:
 
 
 def peak() -> int:
+    """Of memory, in bytes: the GPU's where one is used."""
+    if torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main(name: str, seconds: float, checkpoint: str) -> dict[str, float]:
     rate, encode, decode = CODECS[name](checkpoint)
+    on_gpu = name.endswith("GPU")
+    wait = torch.cuda.synchronize if on_gpu else lambda: None
     with torch.inference_mode():
-        decode(encode(noise(2, rate)))  # whatever the first call sets up
+        # Whatever the first call sets up; on a GPU that is also kernels, and graphs, for the very length.
+        for _ in range(3 if on_gpu else 1):
+            decode(encode(noise(seconds if on_gpu else 2, rate)))
         audio = noise(seconds, rate)
         begun = time.perf_counter()
         code = encode(audio)
+        wait()
         encoded, encode_peak = time.perf_counter(), peak()
         decode(code)
+        wait()
         decoded = time.perf_counter()
     return {
         "encode_seconds": encoded - begun,
