@@ -342,6 +342,10 @@ def evaluate(
     seconds: Annotated[float | None, typer.Option(min=1, help="Only so much, from the middle of each file.")] = None,
     min_seconds: Annotated[float, typer.Option(help="Leave shorter files out.")] = 1.0,
     seeds: Annotated[int, typer.Option(min=1, help="Decodings of each file that the spread is taken over.")] = 5,
+    fad: Annotated[
+        list[str] | None,
+        typer.Option(help="Fréchet Audio Distance too, by: vggish, clap (downloaded when first used)."),
+    ] = None,
     examples: Annotated[int, typer.Option(min=1, help="Files to listen to in the report.")] = 3,
     device: Device = None,
     dtype: Dtype = "auto",
@@ -353,7 +357,8 @@ def evaluate(
     from .report import run
 
     codecs = [f"{name}@{n}" if n > 1 else name for name in models or ["mini"] for n in steps or [1]]
-    settings = Settings((*codecs, *(against or [])), limit, seconds, min_seconds, seeds, device=device, dtype=dtype)
+    names = (*codecs, *(against or []))
+    settings = Settings(names, limit, seconds, min_seconds, seeds, device, dtype, tuple(fad or ()))
     jobs.check_free(output / "report.json", force)
     with jobs.progress_bar(1) as report:
         page = run(inputs, settings, output, examples=examples, progress=report)

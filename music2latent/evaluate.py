@@ -11,7 +11,7 @@ import math
 import multiprocessing
 import platform
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -25,6 +25,7 @@ import torch
 from . import __version__, audio, jobs, metrics
 from .codecs import make_codec
 from .errors import InputError
+from .frechet import make_distance
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ class Settings:
     """Decodings of every file, where decoding draws noise; the first is reported, all give the spread."""
     device: str | None = None
     dtype: str = "auto"
+    fad: tuple[str, ...] = ()
+    """Networks for the Fréchet Audio Distance, see `frechet`."""
 
 
 @contextmanager
@@ -122,7 +125,10 @@ def evaluate(inputs: list[Path], settings: Settings, folder: Path, progress: Pro
     Raises:
         InputError: no audio, or a package that metrics need is missing.
     """
+    distances = {network: make_distance(network) for network in settings.fad}
     pieces = choose(inputs, settings)
+    if distances:
+        _write(folder / "originals", (piece.read() for piece in pieces), pieces)
     rows = []
     for number, name in enumerate(settings.codecs):
 
@@ -140,7 +146,13 @@ def evaluate(inputs: list[Path], settings: Settings, folder: Path, progress: Pro
             for seed, facts in enumerate(result["files"][index]["seeds"]):
                 decoded = torch.from_numpy(np.load(folder / str(number) / f"{index}-{seed}.npy"))
                 facts |= metrics.measure(decoded, original, piece.sample_rate)
-        rows.append({"name": name, **_summed_up(result, pieces)})
+        row = {"name": name, **_summed_up(result, pieces)}
+        if distances:
+            places = (folder / str(number) / f"{index}-0.npy" for index in range(len(pieces)))
+            _write(folder / f"{number}-wav", (torch.from_numpy(np.load(place)) for place in places), pieces)
+            pair = folder / "originals", folder / f"{number}-wav"
+            row["fad"] = {network: distance(*pair) for network, distance in distances.items()}
+        rows.append(row)
     return {
         "settings": asdict(settings),
         "machine": {
@@ -152,6 +164,14 @@ def evaluate(inputs: list[Path], settings: Settings, folder: Path, progress: Pro
         "files": [asdict(piece) for piece in pieces],
         "codecs": rows,
     }
+
+
+def _write(folder: Path, sounds: Iterable[torch.Tensor], pieces: list[Piece]) -> None:
+    """As wav files, which other packages read."""
+    folder.mkdir()
+    for index, (sound, piece) in enumerate(zip(sounds, pieces, strict=True)):
+        path = folder / f"{index}.wav"
+        audio.write_audio(path, [sound.numpy()], piece.sample_rate, piece.channels, piece.num_samples)
 
 
 def _in_a_process(name: str, pieces: list[Piece], settings: Settings, folder: Path) -> dict[str, Any] | str:

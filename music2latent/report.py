@@ -70,7 +70,7 @@ def write_report(result: dict[str, Any], work: Path, output: Path, examples: int
     page = output / "index.html"
     with replacing(page) as partial:
         partial.write_text(
-            template.render(result=result, head=_head(), table=_table(result), players=players, pictures=pictures)
+            template.render(result=result, head=_head(result), table=_table(result), players=players, pictures=pictures)
         )
     return page
 
@@ -79,7 +79,8 @@ def markdown(result: dict[str, Any]) -> str:
     """The table, with what it was measured on."""
     settings, machine = result["settings"], result["machine"]
     seconds = sum(piece["num_samples"] / piece["sample_rate"] for piece in result["files"])
-    rows = [_head(), ["---", *["---:"] * (len(_head()) - 1)], *_table(result)]
+    head = _head(result)
+    rows = [head, ["---", *["---:"] * (len(head) - 1)], *_table(result)]
     failed = [f"- {row['name']}: {row['error']}" for row in result["codecs"] if "error" in row]
     spread = [
         f"- {row['name']}: "
@@ -100,18 +101,20 @@ def markdown(result: dict[str, Any]) -> str:
     return "# Evaluation\n\n" + "\n\n".join(parts) + "\n"
 
 
-def _head() -> list[str]:
+def _head(result: dict[str, Any]) -> list[str]:
     titles = [f"{m.title}{f' ({m.unit})' if m.unit else ''}, {m.better}" for m in METRICS.values()]
-    return ["codec", "kbit/s", *titles, "encode x", "decode x", "peak memory"]
+    distances = [f"Fréchet Audio Distance ({network}), lower" for network in result["settings"]["fad"]]
+    return ["codec", "kbit/s", *titles, *distances, "encode x", "decode x", "peak memory"]
 
 
 def _table(result: dict[str, Any]) -> list[list[str]]:
     rows = []
     for row in result["codecs"]:
         if "error" in row:
-            rows.append([row["name"], *["not measured"] * (len(_head()) - 1)])
+            rows.append([row["name"], *["not measured"] * (len(_head(result)) - 1)])
             continue
         cells = [_interval(row["means"][name]) for name in METRICS]
+        cells += ["none" if math.isnan(value) else f"{value:.2f}" for value in row.get("fad", {}).values()]
         speeds = [f"{row[key]:.1f}" for key in ("encode_rate", "decode_rate")]
         rows.append([row["name"], f"{row['kbps']:.1f}", *cells, *speeds, f"{row['peak_bytes'] / 1e6:.0f} MB"])
     return rows
