@@ -43,7 +43,7 @@ NAMES = {
     "auto, GPU": "ours, official shape, GPU",
     "compiled, GPU": "ours, official shape, GPU, compiled",
 }
-LIMIT = 600
+LIMIT = 400
 """Seconds after which a codec's process is given up, and longer audio with it."""
 ONCE = 120
 """A process of more seconds than this is not repeated."""
@@ -59,10 +59,11 @@ def official_checkpoint(path: Path) -> None:
     torch.save({"gen_state_dict": model.state_dict()}, path)
 
 
-def peers(python: Path, lengths: list[float], rounds: int, codecs: list[str], checkpoint: Path) -> list[dict[str, Any]]:
-    """Medians over the rounds of what worker.py gives, per length and codec."""
+def peers(
+    python: Path, lengths: list[float], rounds: int, codecs: list[str], checkpoint: Path, failed: dict[str, str]
+) -> list[dict[str, Any]]:
+    """Medians over the rounds of what worker.py gives, per length and codec; without those that `failed` before."""
     rows = []
-    failed: dict[str, str] = {}
     for seconds in sorted(lengths):
         taken: dict[str, list[dict[str, float]]] = {codec: [] for codec in codecs}
         once: set[str] = set()
@@ -70,20 +71,13 @@ def peers(python: Path, lengths: list[float], rounds: int, codecs: list[str], ch
             for codec in codecs:
                 if codec in failed or codec in once:
                     continue
-                if codec.endswith("GPU") and not torch.cuda.is_available():
-                    failed[codec] = "not measured: no GPU here"
-                    continue
-                interpreter = sys.executable if codec in OURS else str(python)
-                command = [interpreter, "-W", "ignore", str(HERE / "worker.py"), codec, str(seconds), str(checkpoint)]
                 begun = time.perf_counter()
                 try:
-                    # Not in the repository's root, where the peers would import our package for theirs.
-                    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=LIMIT)
-                    taken[codec].append(json.loads(done.stdout.splitlines()[-1]))
+                    taken[codec].append(one_round(python, codec, seconds, checkpoint))
                 except subprocess.TimeoutExpired:
                     failed[codec] = f"over {LIMIT} s for {seconds:g} s"
-                except (IndexError, json.JSONDecodeError):
-                    failed[codec] = done.stderr.strip().rpartition("\n")[2][:120]
+                except subprocess.CalledProcessError as error:
+                    failed[codec] = error.stderr.strip().rpartition("\n")[2][:120]
                 if time.perf_counter() - begun > ONCE:
                     once.add(codec)
                 typer.echo(f"{seconds:g} s, round {number + 1}: {codec}", err=True)
@@ -95,6 +89,20 @@ def peers(python: Path, lengths: list[float], rounds: int, codecs: list[str], ch
                 one = taken[codec]
                 rows.append(row | {key: statistics.median(t[key] for t in one) for key in one[0]})
     return rows
+
+
+def one_round(python: Path, codec: str, seconds: float, checkpoint: Path) -> dict[str, float]:
+    """Encoding in one process and decoding in another, so that peaks of memory are their own."""
+    interpreter = sys.executable if codec in OURS else str(python)
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        code = str(Path(folder) / "code.pt")
+        command = [interpreter, "-W", "ignore", str(HERE / "worker.py"), codec, str(seconds), str(checkpoint), code]
+        for _ in range(2):
+            # Not in the repository's root, where the peers would import our package for theirs.
+            done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=LIMIT, check=True)
+            found |= json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def long_files(folder: Path) -> list[dict[str, Any]]:
@@ -157,24 +165,30 @@ def start_up(checkpoint: Path) -> dict[str, float]:
 
 def report(results: dict[str, Any]) -> str:
     """The tables."""
-    rounds = f"medians of {results['rounds']} rounds" if results["rounds"] > 1 else "one round"
+    rounds = f"medians of {results['rounds']} rounds up to 10 s, one round beyond"
     lines = ["# Speed and memory", "", "    make bench", "", f"On {results['machine']}; {rounds}.", ""]
     for seconds in sorted({row["seconds"] for row in results["peers"]}):
         rows = {row["codec"]: row for row in results["peers"] if row["seconds"] == seconds}
         base = rows.get("published", {})
         lines += [f"## {seconds:g} s of audio, one channel", ""]
-        lines += ["| | encode (s) | x real time | x published | decode (s) | x real time | x published | peak (GB) |"]
-        lines += ["|---|---:|---:|---:|---:|---:|---:|---:|"]
+        columns = ["x real time", "x published", "peak (GB)"]
+        lines += [
+            "| | " + " | ".join(["encode (s)", *columns, "decode (s)", *columns]) + " |",
+            "|---" + "|---:" * 8 + "|",
+        ]
         for codec, row in rows.items():
             if "failed" in row:
-                lines.append(f"| {NAMES[codec]} | {row['failed']} | | | | | | |")
+                lines.append(f"| {NAMES[codec]} | {row['failed']} |" + " |" * 7)
                 continue
             cells = [NAMES[codec]]
-            for key in ("encode_seconds", "decode_seconds"):
+            for verb in ("encode", "decode"):
+                key, peak = f"{verb}_seconds", row.get(f"{verb}_peak")
                 times = f"{base[key] / row[key]:.2f}" if key in base else ""
-                cells += [f"{row[key]:.2f}", f"{seconds / row[key]:.1f}", times]
-            lines.append("| " + " | ".join([*cells, f"{row['decode_peak'] / 1e9:.2f}"]) + " |")
+                cells += [f"{row[key]:.2f}", f"{seconds / row[key]:.1f}", times, f"{peak / 1e9:.2f}" if peak else ""]
+            lines.append("| " + " | ".join(cells) + " |")
         lines.append("")
+    if not any(row["codec"].endswith("GPU") for row in results["peers"]):
+        lines += ["On a GPU: not measured, there was none.", ""]
     lines += ["![Times real time at the longest length up to 10 s](speed.png)", ""]
     if results["long_files"]:
         lines += ["## Long files, the bundled model on the command line", ""]
@@ -218,7 +232,14 @@ def main(
     long: Annotated[bool, typer.Option(help="Measure long files too.")] = True,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = HERE,
 ) -> None:
-    """Measure everything and write the report."""
+    """Measure everything and write the report. With other lengths, the rows of the rest stay as they were."""
+    known = [name for name in NAMES if torch.cuda.is_available() or not name.endswith("GPU")]
+    lengths = length or [2, 10, 60]
+    path = output / "results.json"
+    before = json.loads(path.read_text()) if length and path.exists() else {"peers": [], "long_files": []}
+    failed = {
+        row["codec"]: row["failed"] for row in before["peers"] if row.get("failed") and row["seconds"] < min(lengths)
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         official_checkpoint(checkpoint := folder / "official.pt")
@@ -226,10 +247,11 @@ def main(
             "machine": f"{processor()}, torch {torch.__version__}",
             "rounds": rounds,
             "start_up": start_up(checkpoint),
-            "peers": peers(python.absolute(), length or [2, 10, 60], rounds, codec or list(NAMES), checkpoint),
-            "long_files": long_files(folder) if long else [],
+            "peers": [row for row in before["peers"] if row["seconds"] not in lengths]
+            + peers(python.absolute(), lengths, rounds, codec or known, checkpoint, failed),
+            "long_files": long_files(folder) if long else before["long_files"],
         }
-    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    path.write_text(json.dumps(results, indent=1) + "\n")
     (output / "README.md").write_text(report(results))
     picture(results, output / "speed.png")
 

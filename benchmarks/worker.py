@@ -1,4 +1,6 @@
-"""One codec, one length, one process: python worker.py CODEC SECONDS CHECKPOINT -> a line of JSON on standard output.
+"""One codec, one length, one process: python worker.py CODEC SECONDS CHECKPOINT CODE -> a line of JSON.
+
+Encodes, and leaves the code in the file CODE; where that file exists, decodes it.
 
 Runs in either environment, ours or that of the peers, and so imports neither before it knows which. All networks have
 random weights, on which speed does not depend: the same file of the official shape for the published package and for
@@ -13,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock, patch
 
@@ -120,7 +123,7 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def main(name: str, seconds: float, checkpoint: str) -> dict[str, float]:
+def main(name: str, seconds: float, checkpoint: str, path: Path) -> dict[str, float]:
     rate, encode, decode = CODECS[name](checkpoint)
     on_gpu = name.endswith("GPU")
     wait = torch.cuda.synchronize if on_gpu else lambda: None
@@ -128,21 +131,16 @@ def main(name: str, seconds: float, checkpoint: str) -> dict[str, float]:
         # Whatever the first call sets up; on a GPU that is also kernels, and graphs, for the very length.
         for _ in range(3 if on_gpu else 1):
             decode(encode(noise(seconds if on_gpu else 2, rate)))
-        audio = noise(seconds, rate)
+        done, run = ("decode", decode) if path.exists() else ("encode", encode)
+        given = torch.load(path, weights_only=False) if path.exists() else noise(seconds, rate)
         begun = time.perf_counter()
-        code = encode(audio)
+        result = run(given)
         wait()
-        encoded, encode_peak = time.perf_counter(), peak()
-        decode(code)
-        wait()
-        decoded = time.perf_counter()
-    return {
-        "encode_seconds": encoded - begun,
-        "decode_seconds": decoded - encoded,
-        "encode_peak": encode_peak,
-        "decode_peak": peak(),
-    }
+        taken = time.perf_counter() - begun
+    if done == "encode":
+        torch.save(result, path)
+    return {f"{done}_seconds": taken, f"{done}_peak": peak()}
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], float(sys.argv[2]), sys.argv[3])))
+    print(json.dumps(main(sys.argv[1], float(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))))

@@ -250,7 +250,7 @@ class EncoderDecoder:
             latent: array or tensor `[D, L]`, `[C, D, L]` or `[B, C, D, L]`, as `encode` returns it.
             denoising_steps: network passes.
             max_waveform_length: samples in a window, cut as in `encode`. By default windows are those of `decompress`,
-                overlapping and cross-faded: a minute needs 2 GB, not 13, and has no seams. For the published result
+                overlapping and cross-faded: a minute needs 2.8 GB, not 14, and has no seams. For the published result
                 to the last digit name its 44100 * 60, or draw `noise`.
             max_batch_size: windows that run through the network together (default 1).
             seed: makes the result repeatable: noise then depends on position alone, not on the batch or the other

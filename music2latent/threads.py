@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Event, Lock
+from threading import Event, Lock, RLock
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -41,30 +41,32 @@ class Together(Generic[Item, Result]):
     def __init__(self, run: Callable[[Hashable, list[Item]], Iterable[Result]], size: int, patience: float) -> None:
         self._run, self._size, self._patience = run, size, patience
         self._waiting: dict[Hashable, tuple[list[tuple[Item, Future[Result]]], Event]] = {}
-        self._lock, self._running = Lock(), Lock()
+        self._lock, self._running = RLock(), Lock()
 
     def __call__(self, key: Hashable, item: Item) -> Result:
         future: Future[Result] = Future()
         with self._lock:
-            calls, full = self._waiting.setdefault(key, ([], Event()))
+            calls, closed = self._waiting.setdefault(key, ([], Event()))
             calls.append((item, future))
             if len(calls) == self._size:
-                del self._waiting[key]  # who comes next starts another batch
-                full.set()
+                self._close(key, closed)
         if calls[0][1] is future:  # the first runs it for all
-            full.wait(self._patience)
-            with self._running:
-                with self._lock:
-                    if not full.is_set():
-                        del self._waiting[key]
-                self._finish(key, calls)
+            try:
+                closed.wait(self._patience)
+                with self._running:
+                    self._close(key, closed)
+                    for (_, one), result in zip(calls, self._run(key, [item for item, _ in calls]), strict=True):
+                        one.set_result(result)
+            except BaseException as error:
+                self._close(key, closed)
+                for _, one in calls:
+                    if not one.done():
+                        one.set_exception(error)
         return future.result()
 
-    def _finish(self, key: Hashable, calls: list[tuple[Item, Future[Result]]]) -> None:
-        try:
-            for (_, future), result in zip(calls, self._run(key, [item for item, _ in calls]), strict=True):
-                future.set_result(result)
-        except BaseException as error:
-            for _, future in calls:
-                if not future.done():
-                    future.set_exception(error)
+    def _close(self, key: Hashable, closed: Event) -> None:
+        """Nobody joins this batch any more; who comes next starts another."""
+        with self._lock:  # one that its holder may take again
+            if not closed.is_set():
+                closed.set()
+                del self._waiting[key]

@@ -1,0 +1,119 @@
+"""Crops: which, of which files, in which order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from music2latent import InputError
+from music2latent.audio import write_audio
+from music2latent.training.data import CropOrder, Crops, decode_once, index_folder, parse_source
+
+from ..helpers import sound
+
+
+def _crops(data: Path, **options: object) -> Crops:
+    arguments = {"seed": 0, "min_rms": 0.001} | options
+    return Crops([index_folder(data, 1.0, data.parent)], 44100, 4096, **arguments)  # type: ignore[arg-type]
+
+
+def test_crop_follows_from_seed_and_number(data: Path) -> None:
+    crops, again = _crops(data), _crops(data)
+    for number in range(8):
+        crop = crops[number]
+        assert crop.shape == (4096,)
+        assert crop.dtype == torch.float32
+        assert torch.equal(crop, again[number])
+    assert not torch.equal(crops[0], crops[1])
+    assert not torch.equal(crops[0], _crops(data, seed=1)[0])
+
+
+def test_crop_is_what_the_file_holds(tmp_path: Path) -> None:
+    ramp = np.linspace(-0.9, 0.9, 60000, dtype=np.float32)
+    write_audio(tmp_path / "data" / "ramp.wav", [ramp[None]], 44100, 1, 60000)
+    crop = _crops(tmp_path / "data")[0].numpy()
+    start = int(np.argmin(np.abs(ramp - crop[0])))
+    np.testing.assert_allclose(crop, ramp[start : start + 4096], atol=1e-4)
+
+
+def test_order_is_shared_by_processes_and_goes_on() -> None:
+    def numbers(first: int, batch: int, rank: int, world: int, count: int) -> list[int]:
+        order = iter(CropOrder(first, batch, rank, world))
+        return [next(order) for _ in range(count)]
+
+    assert numbers(0, 4, 0, 1, 8) == list(range(8))
+    assert numbers(0, 2, 0, 2, 4) == [0, 1, 4, 5]
+    assert numbers(0, 2, 1, 2, 4) == [2, 3, 6, 7]
+    assert numbers(8, 4, 0, 1, 4) == [8, 9, 10, 11]
+
+
+def test_sources_are_mixed_by_weight(tmp_path: Path) -> None:
+    for name, level in (("loud", 0.5), ("soft", 0.1)):
+        write_audio(tmp_path / name / "a.wav", [np.full((1, 9000), level, np.float32)], 44100, 1, 9000)
+    sources = [index_folder(tmp_path / "loud", 3.0, tmp_path), index_folder(tmp_path / "soft", 1.0, tmp_path)]
+    crops = Crops(sources, 44100, 4096, seed=0, min_rms=0.001)
+    loud = sum(crops[number][0].item() > 0.3 for number in range(400))
+    assert loud / 400 == pytest.approx(0.75, abs=0.07)
+
+
+def test_silence_is_drawn_again(tmp_path: Path) -> None:
+    half = np.concatenate([np.zeros(50000), np.full(50000, 0.5)]).astype(np.float32)[None]
+    write_audio(tmp_path / "data" / "a.wav", [half], 44100, 1, 100000)
+    crops = _crops(tmp_path / "data")
+    assert all(crops[number].square().mean().sqrt() >= 0.001 for number in range(50))
+    write_audio(tmp_path / "data" / "a.wav", [0 * half], 44100, 1, 100000)
+    with pytest.raises(InputError, match="200 crops in a row were silent"):
+        _crops(tmp_path / "data")[0]
+
+
+def test_index_is_cached_and_unreadable_files_are_listed(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (data / "bad.wav").write_text("no audio")
+    source = index_folder(data, 1.0, data.parent)
+    assert len(source.tracks) == 3
+    assert source.hours == pytest.approx(3 / 3600)
+    assert "1 of 4 files left out" in caplog.text
+    assert "bad.wav: not audio" in caplog.text
+    store = next(data.parent.glob("index-*.json"))
+    before = store.stat().st_mtime_ns
+    assert index_folder(data, 1.0, data.parent) == source
+    assert store.stat().st_mtime_ns == before
+    write_audio(data / "0.flac", [sound(1, 9000)], 44100, 1, 9000)  # a changed file is looked at again
+    assert index_folder(data, 1.0, data.parent).tracks[0].num_samples == 9000
+
+
+def test_decoded_once(data: Path, tmp_path: Path) -> None:
+    source = index_folder(data, 1.0, tmp_path)
+    decoded = decode_once(source, 44100, tmp_path / "decoded")
+    assert {track.sample_rate for track in decoded.tracks} == {44100}
+    assert [track.num_samples for track in decoded.tracks] == [44100] * 3
+    sizes = [Path(track.path).stat().st_size for track in decoded.tracks]
+    assert sizes == [2 * 44100 * track.channels for track in source.tracks]
+    same = [replace(one, tracks=one.tracks[:1]) for one in (source, decoded)]  # 16 bits, and not resampled
+    direct, mapped = (Crops([one], 44100, 4096, seed=3, min_rms=0.001) for one in same)
+    assert all(torch.equal(direct[number], mapped[number]) for number in range(20))
+    times = [Path(track.path).stat().st_mtime_ns for track in decoded.tracks]
+    assert decode_once(source, 44100, tmp_path / "decoded") == decoded
+    assert [Path(track.path).stat().st_mtime_ns for track in decoded.tracks] == times
+
+
+def test_refused_data(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.wav").write_text("no audio")
+    for folder, message in {
+        "missing": "no such folder",
+        "empty": "no audio files",
+        "bad": "none of 1 audio files can be read; the first: .*not audio",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            index_folder(tmp_path / folder, 1.0, tmp_path)
+    with pytest.raises(InputError, match=r"every file is shorter than a crop of 11.34 s; set crop_frames lower"):
+        Crops([index_folder(data, 1.0, tmp_path)], 44100, 500_000, seed=0, min_rms=0.001)
+    with pytest.raises(InputError, match="must be a positive number"):
+        parse_source("music=much")
+    assert parse_source("music=0.5") == (Path("music"), 0.5)
+    assert parse_source("music") == (Path("music"), 1.0)
