@@ -24,7 +24,6 @@ import torch
 from bench import official_checkpoint
 from machine import processor
 from torch import Tensor, nn
-from torch.nn import functional
 
 from music2latent import EncoderDecoder
 from music2latent.audio import open_audio, read_whole
@@ -81,11 +80,6 @@ def runtimes(part: Part, folder: Path) -> Iterator[tuple[str, Callable[[], objec
     yield "ONNX Runtime, float32", lambda: session.run(None, dict(zip(names, arrays, strict=True)))[0]
 
 
-def plain(up: Up, x: Tensor) -> Tensor:
-    """Upsampling as published."""
-    return up.c(functional.interpolate(x, scale_factor=[float(factor) for factor in up.factors], mode="nearest"))
-
-
 def seconds(run: Callable[[], object]) -> float:
     """The median, after one call that does not count."""
     taken = []
@@ -110,7 +104,7 @@ def table(title: str, load: Callable[[str], EncoderDecoder], window: int, folder
             return network(*inputs).float().numpy()
 
         candidates = [("ours, float32", ours), ("ours, bfloat16", lambda: ours(half, half_inputs))]  # noqa: B023
-        with patch.object(fused, "takes", lambda x: False), patch.object(Up, "folded", plain):  # theirs to improve
+        with patch.object(fused, "takes", lambda x: False), patch.object(Up, "folded", Up.plain):  # theirs to improve
             candidates += list(runtimes((network, inputs), folder))
         for name, run in candidates:
             error = np.linalg.norm(np.asarray(run()) - expected) / np.linalg.norm(expected)

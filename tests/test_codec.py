@@ -363,7 +363,7 @@ def test_compiled_networks_give_the_same(tiny: EncoderDecoder, monkeypatch: pyte
 
     monkeypatch.setattr(torch, "compile", capture)
     codec = EncoderDecoder(model=tiny.checkpoint, device="cpu", dtype="float32", compile=True)
-    audio, seconds = sound(1, 44100 * 8), {"window_seconds": 4.0}  # windows of 43, 43 and 25 latents
+    audio, seconds = sound(1, 44100 * 8), {"window_seconds": 4.0}  # two windows of 43 latents, and a shorter one
     latents = codec.compress(audio, 44100, **seconds)
     assert calls == ["Encoder"] * 2
     back = codec.decompress(latents, **seconds)

@@ -121,8 +121,12 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled():  # the gradient of the other way costs more than it saves
-            return self.c(F.interpolate(x, scale_factor=[float(factor) for factor in self.factors], mode="nearest"))
+            return self.plain(x)
         return self.folded(x)
+
+    def plain(self, x: Tensor) -> Tensor:
+        """As published."""
+        return self.c(F.interpolate(x, scale_factor=[float(factor) for factor in self.factors], mode="nearest"))
 
     def folded(self, x: Tensor) -> Tensor:
         """The same with less than half the multiplications, and without the enlarged map.
