@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import time
@@ -480,18 +481,26 @@ class _Interrupted(BaseException):
     """Ctrl-C or SIGTERM, under a name that no library on the way up has its own idea of."""
 
 
-def _interrupt(*_: object) -> None:
-    raise _Interrupted
-
-
 def main() -> None:
     """Entry point: refused input is one line and exit code 1, wrong usage exit code 2."""
+    interrupted = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise _Interrupted
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     try:
         app()
-    except (InputError, OSError) as error:
+    except BaseException as error:
+        if interrupted:
+            # Raised inside Python's own locks it may come up as another error, or leave a thread that nobody waits
+            # for and that would abort the interpreter's orderly end; files have been put right on the way up.
+            typer.echo("error: interrupted; nothing half-written was left", err=True)
+            os._exit(1)
+        if not isinstance(error, (InputError, OSError)):
+            raise
         typer.echo(f"error: {error}", err=True)
-    except _Interrupted:
-        typer.echo("error: interrupted; nothing half-written was left", err=True)
     raise SystemExit(1)
