@@ -21,8 +21,8 @@ def test_facts(mini: EncoderDecoder) -> None:
     assert (mini.sample_rate, mini.latent_dim, mini.frame_size) == (44100, 64, 4096)
     assert mini.frame_rate == pytest.approx(10.77, abs=0.005)
     assert mini.num_parameters == 8838242
-    assert mini.model_id == "mini-v1"
-    assert mini.latent_scale == pytest.approx(0.4819, abs=1e-4)
+    assert mini.model_id == "mini-v2"
+    assert mini.latent_scale == pytest.approx(0.3772, abs=1e-4)
     assert reference_codec("official").latent_scale == 0.06
     assert mini.device == torch.device("cpu")
 
@@ -471,7 +471,7 @@ def test_progress_runs_to_one(tiny: EncoderDecoder) -> None:
 
 def test_another_model_is_refused_by_name(tiny: EncoderDecoder, mini: EncoderDecoder) -> None:
     latents = tiny.compress(sound(1, 9000), 44100)
-    with pytest.raises(InputError, match=r"of model 'tiny' \(\w{12}\) cannot be decoded by 'mini-v1' \(b59a8fa505e7\)"):
+    with pytest.raises(InputError, match=r"of model 'tiny' \(\w{12}\) cannot be decoded by 'mini-v2' \(531bbdf077f6\)"):
         mini.decompress(latents)
 
 
