@@ -247,3 +247,19 @@ def test_without_debian_tools_the_error_says_so(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(InputError, match=r"apt-get: not found.*Debian 12"):
         corpus.fetch("band", tmp_path)
+
+
+def test_synthetic_sounds(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "synthetic.py"), "--files", "4"]
+    for folder in ("one", "other"):
+        subprocess.run([*command, str(tmp_path / folder)], check=True)
+    files = sorted((tmp_path / "one").iterdir())
+    assert [file.stem.split("-")[1] for file in files] == ["noise", "noise", "tones", "sweep"]
+    for file in files:
+        samples, rate = soundfile.read(file)
+        assert (samples.shape, rate) == ((441000,), 44100)
+        assert 10 ** (-70 / 20) < np.sqrt(np.square(samples).mean()) < 10 ** (-6 / 20)
+        assert file.read_bytes() == (tmp_path / "other" / file.name).read_bytes()
+    again = subprocess.run([*command, str(tmp_path / "one")], capture_output=True, text=True, check=False)
+    assert again.returncode != 0
+    assert "exists already" in again.stderr
