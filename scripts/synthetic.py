@@ -14,7 +14,6 @@ import typer
 from scipy.signal import chirp
 
 from music2latent.audio import write_audio
-from music2latent.jobs import check_free
 
 RATE, SECONDS = 44100, 10
 TIME = np.arange(RATE * SECONDS) / RATE
@@ -46,6 +45,10 @@ def sweep(rng: np.random.Generator) -> np.ndarray:
 
 def main(out: Annotated[Path, typer.Argument(help="A folder.")], files: int = 240, seed: int = 0) -> None:
     """Write the files: levels from -60 to -16 dB, falling or rising by up to 20 dB."""
+    if out.exists():
+        typer.echo(f"error: {out}: exists already; name a new folder", err=True)
+        raise typer.Exit(1)
+    out.mkdir(parents=True)
     for index in range(files):
         rng = np.random.default_rng([seed, index])
         kind = (noise, noise, tones, sweep)[index % 4]
@@ -53,8 +56,6 @@ def main(out: Annotated[Path, typer.Argument(help="A folder.")], files: int = 24
         level, change = rng.uniform(-60, -16), rng.uniform(-20, 20)
         sound *= 10 ** ((level + change * (TIME / SECONDS - 0.5)) / 20) / np.sqrt(np.square(sound).mean())
         target = out / f"{index:03d}-{kind.__name__}.flac"
-        check_free(target, force=False)
-        out.mkdir(parents=True, exist_ok=True)
         write_audio(target, [sound[None].clip(-1, 1).astype(np.float32)], RATE, 1, len(sound))
 
 

@@ -373,7 +373,7 @@ def test_compiled_networks_give_the_same(tiny: EncoderDecoder, monkeypatch: pyte
 
 
 def test_windows_of_the_bundled_model_meet_without_a_seam(mini: EncoderDecoder) -> None:
-    """With those statistics, windows differ by a tenth at most, and the cross-fade hides it."""
+    """With those statistics, windows differ by about a tenth, and the cross-fade hides it."""
     whole = mini.compress(CLIP, window_seconds=20)
     cut = mini.compress(CLIP, window_seconds=4.5)
     assert relative_error(cut.values, whole.values) < 0.1
