@@ -211,10 +211,12 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per input.")] = False,
 ) -> None:
     """What a file or a model is."""
+    from .info import facts_of
+
     failures = []
     for name in inputs:
         try:
-            facts = _facts(name)
+            facts = facts_of(name)
         except InputError as error:
             failures.append(error)
             continue
@@ -386,54 +388,6 @@ def probe(
     codec = EncoderDecoder(model=model, device=device, dtype=dtype)
     with jobs.progress_bar(len(folders)) as report:
         typer.echo(run(folders, codec, output, folds=folds, progress=report))
-
-
-def _facts(name: str) -> dict[str, Any]:
-    from .audio import FORMATS, open_audio
-    from .latents import SUFFIX, Latents
-
-    suffix = Path(name).suffix.lower()
-    if suffix in FORMATS:
-        source = open_audio(name)
-        return {
-            "audio": name,
-            "format": source.format,
-            "sample_rate": source.sample_rate,
-            "channels": source.channels,
-            "num_samples": source.num_samples,
-            "seconds": round(source.duration, 3),
-        }
-    if suffix == SUFFIX:
-        latents = Latents.load(name)
-        return {
-            "latents": name,
-            "shape": list(latents.values.shape),
-            "sample_rate": latents.sample_rate,
-            "num_samples": latents.num_samples,
-            "seconds": round(latents.duration, 3),
-            "coding_rate": latents.coding_rate,
-            "kbit_per_second": round(latents.bitrate(), 2),
-            "model_id": latents.model_id,
-            "fingerprint": latents.fingerprint,
-        }
-    from .checkpoint import load_checkpoint
-
-    checkpoint = load_checkpoint(name)
-    model = checkpoint.build()
-    return {
-        "model": name,
-        "model_id": checkpoint.model_id,
-        "num_parameters": model.num_parameters,
-        "latent_dim": model.latent_dim,
-        "frame_size": model.frame_size,
-        "frame_rate": round(model.frame_rate, 3),
-        "sample_rate": model.sample_rate,
-        "latent_scale": checkpoint.latent_scale,
-        "fingerprint": checkpoint.fingerprint(),
-        "license": checkpoint.license,
-        "provenance": checkpoint.provenance,
-        "config": json.dumps(checkpoint.config.to_dict()),
-    }
 
 
 def _check_model_file(target: Path, force: bool) -> None:

@@ -10,12 +10,12 @@ import logging
 import math
 import multiprocessing
 import platform
+import signal
 import statistics
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -178,15 +178,29 @@ def _in_a_process(name: str, pieces: list[Piece], settings: Settings, folder: Pa
     """What coding gave, or why it could not be done."""
     folder.mkdir(parents=True)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        try:
-            return pool.submit(_code, name, pieces, settings, folder).result()
-        except InputError as error:
-            return str(error)
-        except BrokenProcessPool:
-            return f"{name}: its process died"
-        except (RuntimeError, MemoryError, ValueError, TypeError) as error:
-            return f"{name}: {type(error).__name__}: {error}"
+    results, end = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(end, name, pieces, settings, folder))
+    process.start()
+    end.close()
+    try:
+        answer: dict[str, Any] | str = results.recv()
+        return answer
+    except (EOFError, OSError):
+        return f"{name}: its process died"
+    finally:  # an interrupt too comes by here
+        process.kill()
+        process.join()
+
+
+def _answer(end: Connection, name: str, pieces: list[Piece], settings: Settings, folder: Path) -> None:
+    """The codec's process: sends what `_code` returns, or why it could not."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends this one
+    try:
+        end.send(_code(name, pieces, settings, folder))
+    except InputError as error:
+        end.send(str(error))
+    except Exception as error:  # whatever a foreign package raises is a row of the table
+        end.send(f"{name}: {type(error).__name__}: {error}")
 
 
 def _code(name: str, pieces: list[Piece], settings: Settings, folder: Path) -> dict[str, Any]:

@@ -21,9 +21,12 @@ from .plot import log_frequency_decibels
 PLAYED_RATE = 48000
 """Examples are Opus files, small and played by every browser."""
 
+PLAYED_SECONDS = 5
+"""From the middle of longer ones, so that a page with its sounds can be sent around."""
+
 
 def run(inputs: list[Path], settings: Settings, output: Path, *, examples: int, progress: Progress) -> Path:
-    """Evaluate, and write report.json, report.md, three pictures, and index.html that plays the first `examples` files.
+    """Evaluate, and write report.json, report.md, three pictures, and index.html that plays `examples` of the files.
 
     Returns:
         The page.
@@ -54,7 +57,8 @@ def write_report(result: dict[str, Any], work: Path, output: Path, examples: int
 
     ran = [row for row in result["codecs"] if "error" not in row]
     pieces = [Piece(**facts) for facts in result["files"]]
-    players = [_example(index, piece, result["codecs"], work, output) for index, piece in enumerate(pieces[:examples])]
+    played = np.linspace(0, len(pieces) - 1, min(examples, len(pieces))).round().astype(int)
+    players = [_example(index, pieces[index], result["codecs"], work, output) for index in played]
     pictures = {}
     if ran:
         pictures = {
@@ -127,11 +131,14 @@ def _interval(figures: dict[str, float]) -> str:
 
 
 def _example(index: int, piece: Piece, codecs: list[dict[str, Any]], work: Path, output: Path) -> dict[str, Any]:
-    """Write the original and every reconstruction of one file; two of those where the noise makes a difference."""
+    """Write the original and every codec's reconstruction of one file; the first codec's with two seeds if it has."""
     folder = output / "audio"
     folder.mkdir(exist_ok=True)
 
     def write(samples: np.ndarray, name: str) -> str:
+        length = min(piece.num_samples, PLAYED_SECONDS * piece.sample_rate)
+        start = (piece.num_samples - length) // 2
+        samples = samples[:, start : start + length]
         blocks = list(audio.resample([samples], piece.channels, piece.sample_rate, PLAYED_RATE))
         length = sum(block.shape[1] for block in blocks)
         audio.write_audio(folder / name, blocks, PLAYED_RATE, piece.channels, length)
@@ -139,7 +146,7 @@ def _example(index: int, piece: Piece, codecs: list[dict[str, Any]], work: Path,
 
     versions = [{"name": "original", "file": write(piece.read().numpy(), f"{index}-original.opus")}]
     for number, row in enumerate(codecs):
-        found = sorted((work / str(number)).glob(f"{index}-*.npy"))[:2] if "error" not in row else []
+        found = sorted((work / str(number)).glob(f"{index}-*.npy"))[: 1 if number else 2] if "error" not in row else []
         for seed, path in enumerate(found):
             name = row["name"] if len(found) == 1 else f"{row['name']}, seed {seed}"
             versions.append({"name": name, "file": write(np.load(path), f"{index}-{number}-{seed}.opus")})

@@ -20,7 +20,7 @@ FLOORS = [
     "cli __main__",
     "report live",
     "evaluate",
-    "codecs frechet plot probe streaming",
+    "codecs frechet info plot probe streaming",
     "codec training.export",
     "training.loop",
     "training.report training.summary",

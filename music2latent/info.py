@@ -1,0 +1,59 @@
+"""What a file or a model is: the facts that `music2latent info` prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .audio import FORMATS, open_audio
+from .checkpoint import load_checkpoint
+from .latents import SUFFIX, Latents
+
+
+def facts_of(name: str) -> dict[str, Any]:
+    """Facts by name; the suffix says whether it is audio, latents or else a model.
+
+    Raises:
+        InputError: what cannot be read.
+    """
+    suffix = Path(name).suffix.lower()
+    if suffix in FORMATS:
+        source = open_audio(name)
+        return {
+            "audio": name,
+            "format": source.format,
+            "sample_rate": source.sample_rate,
+            "channels": source.channels,
+            "num_samples": source.num_samples,
+            "seconds": round(source.duration, 3),
+        }
+    if suffix == SUFFIX:
+        latents = Latents.load(name)
+        return {
+            "latents": name,
+            "shape": list(latents.values.shape),
+            "sample_rate": latents.sample_rate,
+            "num_samples": latents.num_samples,
+            "seconds": round(latents.duration, 3),
+            "coding_rate": latents.coding_rate,
+            "kbit_per_second": round(latents.bitrate(), 2),
+            "model_id": latents.model_id,
+            "fingerprint": latents.fingerprint,
+        }
+    checkpoint = load_checkpoint(name)
+    model = checkpoint.build()
+    return {
+        "model": name,
+        "model_id": checkpoint.model_id,
+        "num_parameters": model.num_parameters,
+        "latent_dim": model.latent_dim,
+        "frame_size": model.frame_size,
+        "frame_rate": round(model.frame_rate, 3),
+        "sample_rate": model.sample_rate,
+        "latent_scale": checkpoint.latent_scale,
+        "fingerprint": checkpoint.fingerprint(),
+        "license": checkpoint.license,
+        "provenance": checkpoint.provenance,
+        "config": json.dumps(checkpoint.config.to_dict()),
+    }
