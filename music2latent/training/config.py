@@ -64,6 +64,9 @@ class Recipe:
     """Weight of the auxiliary loss on the magnitudes of the one-step output from sigma_max; 0 leaves it out."""
     spectral_sizes: tuple[int, ...] = (256, 512, 1024, 2048, 4096)
     """Its window lengths in samples."""
+    spectral_second: float = 0.0
+    """Part of the crops, 0 to 1, for which it takes a second step instead: from the model's own one-step output, with
+    noise of the drawn sigma. Without it a model that this loss alone has trained decodes in one step only."""
 
     precision: str = "fp16"
     """`no` (float32), `fp16` or `bf16`: mixed precision. fp16 needs CUDA."""
@@ -93,6 +96,8 @@ class Recipe:
         ):
             if getattr(self, name) < 1:
                 raise InputError(f"training configuration: {name} = {getattr(self, name)}; it must be 1 or more")
+        if not 0 <= self.spectral_second <= 1:
+            raise InputError(f"training configuration: spectral_second = {self.spectral_second}; accepted: 0 to 1")
         for name, accepted in {"precision": ("no", "fp16", "bf16"), "init": ("default", "variance_preserving")}.items():
             if getattr(self, name) not in accepted:
                 raise InputError(

@@ -158,10 +158,38 @@ def test_a_loss_without_weight_is_not_computed(monkeypatch: pytest.MonkeyPatch) 
     assert alone.consistency.item() == 0
 
 
-def test_auxiliary_loss_reaches_every_part() -> None:
+def test_second_steps_go_on_from_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the first half of the crops what is denoised is what sampling in two steps denoises second."""
+    model, inputs, calls = _model(), _inputs(), []
+    denoise = model.denoise
+
+    def recorded(x: torch.Tensor, sigma: torch.Tensor, pyramid: list[torch.Tensor]) -> torch.Tensor:
+        calls.append((x, sigma, denoise(x, sigma, pyramid)))
+        return calls[-1][2]
+
+    monkeypatch.setattr(model, "denoise", recorded)
+    recipe = replace(RECIPE, consistency_weight=0.0, spectral_second=0.5)
+    ConsistencyTraining(model, recipe)(*inputs).loss.backward()
+    (start, highest, first), (x, level, clean) = calls
+    assert highest.tolist() == [SMALL.sigma_max]
+    assert level.tolist() == pytest.approx([float(inputs[1][0]), SMALL.sigma_max])
+    assert not first.requires_grad
+    assert clean.requires_grad
+    noise = (x[:1] - first) / level[0]
+    assert float(noise.std()) == pytest.approx(1, abs=0.1)
+    assert abs(float((noise * start / SMALL.sigma_max).mean())) < 0.1, "not the noise of the first step"
+    torch.testing.assert_close(x[1:], SMALL.sigma_max * inputs[3][1:])
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, consistency_weight=0.0, spectral_second=1.0)])
+@pytest.mark.parametrize("mixed", [False, True])  # autocast keeps casts of weights, from passes without a graph too
+def test_auxiliary_loss_reaches_every_part(recipe: Recipe, mixed: bool) -> None:
     model = _model()
-    losses = ConsistencyTraining(model, RECIPE)(*_inputs())
-    assert losses.loss.item() == pytest.approx((losses.consistency + 0.5 * losses.spectral).item())
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        losses = ConsistencyTraining(model, recipe)(*_inputs())
+    assert losses.loss.item() == pytest.approx(
+        (recipe.consistency_weight * losses.consistency + 0.5 * losses.spectral).item()
+    )
     losses.loss.backward()
     unused = {name for name, p in model.named_parameters() if p.grad is None}
     assert all(".bottleneck_layers." in name and ".proj_emb." in name for name in unused)
