@@ -25,7 +25,7 @@ FLOORS = [
     "training.loop",
     "training.report training.summary",
     "training.validation",
-    "windowed training.loss training.data",
+    "windowed training.loss training.data training.folder",
     "training.config",
     "checkpoint published",
     "autoencoder",

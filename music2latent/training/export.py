@@ -15,7 +15,8 @@ from ..errors import InputError
 from ..files import replacing
 from .config import TrainingConfig
 from .data import Crops, index_folder
-from .loop import read_state, training_crops
+from .folder import read_state
+from .loop import training_crops
 from .report import model_card
 
 

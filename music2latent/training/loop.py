@@ -1,16 +1,10 @@
-"""The training loop: Accelerate around PyTorch, resumable to the bit, in a run folder:
-
-    RUN/run.json              configuration, data and version
-    RUN/last.pt, best.pt      weights, averaged weights, optimizer, schedule, counters
-    RUN/stats.jsonl           a line of figures now and then; RUN/tensorboard/ the same with sound and pictures
-    RUN/index-*.json          what was found in the data folders
+"""The training loop: Accelerate around PyTorch, resumable to the bit.
 
 Crops, noise levels and noise follow from (seed, process, number), not from a generator's state: there is none to save.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import math
@@ -34,6 +28,7 @@ from ..errors import InputError, missing_extra
 from ..files import replacing
 from .config import Recipe, TrainingConfig
 from .data import CropOrder, Crops, Source, decode_once, index_folder
+from .folder import RUN_VERSION, check_same_run, locked, read_state, write_run
 from .loss import ConsistencyTraining, draw_sigmas, initialise
 from .report import Report, Totals
 from .validation import Validation
@@ -43,11 +38,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RUN_VERSION = 1
 COLLAPSED = 0.02
 """Spread of the latents between items below which the encoder no longer looks at its input."""
-MAY_CHANGE = {"iterations", "workers", "log_every", "validate_every", "save_every", "max_bad_steps", "compile"}
-"""Keys of the recipe that a resumed run may set anew."""
 
 
 def learning_rate(iteration: int, recipe: Recipe) -> float:
@@ -249,53 +241,6 @@ class Run:
         return good
 
 
-def read_state(path: Path) -> dict[str, Any]:
-    """Read a run's checkpoint.
-
-    Raises:
-        InputError: a damaged file, or one that a newer version wrote.
-    """
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(f"{path}: damaged, or not a training checkpoint; best.pt may be whole") from error
-    if not isinstance(state, dict) or state.get("version") != RUN_VERSION:
-        found = state.get("version") if isinstance(state, dict) else None
-        raise InputError(f"{path}: written by version {found} of the trainer, this one reads {RUN_VERSION}; update")
-    return state
-
-
-def check_same_run(before: TrainingConfig, now: TrainingConfig, path: Path) -> None:
-    """Refuse to resume with another configuration, naming the keys."""
-    old, new = before.to_dict(), now.to_dict()
-    differing = [
-        f"{table}.{key} was {old[table][key]}, now {new[table][key]}"
-        for table in old
-        for key in old[table]
-        if old[table][key] != new[table][key] and not (table == "training" and key in MAY_CHANGE)
-    ]
-    if differing:
-        raise InputError(f"{path}: a run of another configuration: {'; '.join(differing)}; choose another --output")
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep a second run out of a folder.
-
-    Raises:
-        InputError: one is there.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                f"{folder}: another run is training there; wait for it, or choose another --output"
-            ) from error
-        yield
-
-
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
     """Ctrl-C and SIGTERM end up in the list, to be looked at after each step, instead of breaking into one."""
@@ -370,17 +315,11 @@ def train(
         if not run.resume() and init_from:
             run.start_from(init_from)
         if main:
-            _write_run(output, config, data)
+            write_run(output, config, data)
         checks = Validation(held, config) if held else None
         _loop(run, checks, stop, None if max_minutes is None else begun + 60 * max_minutes)
         accelerator.end_training()
     return run.iteration
-
-
-def _write_run(output: Path, config: TrainingConfig, data: list[tuple[Path, float]]) -> None:
-    facts = {"version": RUN_VERSION, "data": [[str(folder.resolve()), weight] for folder, weight in data]}
-    with replacing(output / "run.json") as partial:
-        partial.write_text(json.dumps(facts | config.to_dict(), indent=2) + "\n")
 
 
 def _loop(run: Run, checks: Validation | None, stop: list[int], deadline: float | None) -> None:

@@ -25,7 +25,8 @@ from music2latent.spectrogram import spectrogram
 from music2latent.training.config import TrainingConfig
 from music2latent.training.data import Crops, index_folder
 from music2latent.training.export import export_weights
-from music2latent.training.loop import flattened, read_state, train
+from music2latent.training.folder import locked, read_state
+from music2latent.training.loop import flattened, train
 from music2latent.training.loss import (
     ConsistencyTraining,
     initialise,
@@ -153,8 +154,6 @@ def test_a_stopped_run_goes_on(data: Path, tmp_path: Path, number: signal.Signal
 
 
 def test_two_runs_on_one_folder(data: Path, tmp_path: Path) -> None:
-    from music2latent.training.loop import locked
-
     with locked(tmp_path / "run"), pytest.raises(InputError, match="another run is training there"):
         _train(data, tmp_path / "run")
 

@@ -1,0 +1,80 @@
+"""A run's folder, and what goes on in it:
+
+RUN/run.json              configuration, data and version
+RUN/last.pt, best.pt      weights, averaged weights, optimizer, schedule, counters
+RUN/stats.jsonl           a line of figures now and then; RUN/tensorboard/ the same with sound and pictures
+RUN/index-*.json          what was found in the data folders
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import InputError
+from ..files import replacing
+from .config import TrainingConfig
+
+RUN_VERSION = 1
+MAY_CHANGE = {"iterations", "workers", "log_every", "validate_every", "save_every", "max_bad_steps", "compile"}
+"""Keys of the recipe that a resumed run may set anew."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second run out of a folder.
+
+    Raises:
+        InputError: one is there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"{folder}: another run is training there; wait for it, or choose another --output"
+            ) from error
+        yield
+
+
+def write_run(folder: Path, config: TrainingConfig, data: list[tuple[Path, float]]) -> None:
+    """What a run is: its configuration and where its data lies."""
+    facts = {"version": RUN_VERSION, "data": [[str(path.resolve()), weight] for path, weight in data]}
+    with replacing(folder / "run.json") as partial:
+        partial.write_text(json.dumps(facts | config.to_dict(), indent=2) + "\n")
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a run's checkpoint.
+
+    Raises:
+        InputError: a damaged file, or one that a newer version wrote.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"{path}: damaged, or not a training checkpoint; best.pt may be whole") from error
+    if not isinstance(state, dict) or state.get("version") != RUN_VERSION:
+        found = state.get("version") if isinstance(state, dict) else None
+        raise InputError(f"{path}: written by version {found} of the trainer, this one reads {RUN_VERSION}; update")
+    return state
+
+
+def check_same_run(before: TrainingConfig, now: TrainingConfig, path: Path) -> None:
+    """Refuse to resume with another configuration, naming the keys."""
+    old, new = before.to_dict(), now.to_dict()
+    differing = [
+        f"{table}.{key} was {old[table][key]}, now {new[table][key]}"
+        for table in old
+        for key in old[table]
+        if old[table][key] != new[table][key] and not (table == "training" and key in MAY_CHANGE)
+    ]
+    if differing:
+        raise InputError(f"{path}: a run of another configuration: {'; '.join(differing)}; choose another --output")
