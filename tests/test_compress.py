@@ -1,0 +1,277 @@
+"""compress and decompress: everything comes back, whatever the rate, length, channels and windows."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from music2latent import EncoderDecoder, InputError, Latents, windowed, windows
+from music2latent.audio import open_audio, read_whole, write_audio
+
+from .helpers import CLIP, NoNorm, relative_error, sound
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000, 192000])
+@pytest.mark.parametrize(("samples", "channels"), [(1, 1), (2, 3), (4097, 2)])
+def test_everything_comes_back(tiny: EncoderDecoder, rate: int, samples: int, channels: int) -> None:
+    audio = sound(channels, samples)
+    latents = tiny.compress(audio, rate)
+    assert (latents.sample_rate, latents.num_samples, latents.channels) == (rate, samples, channels)
+    back = tiny.decompress(latents)
+    assert back.shape == audio.shape
+    assert back.dtype == np.float32
+    assert np.abs(back).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "channels", "samples"),
+    [("a.mp3", 48000, 2, 96000), ("a.flac", 22050, 1, 22050), ("a.wav", 44100, 1, 441)],
+)
+def test_files_come_back(
+    tmp_path: Path, tiny: EncoderDecoder, name: str, rate: int, channels: int, samples: int
+) -> None:
+    write_audio(tmp_path / name, [sound(channels, samples)], rate, channels, samples)
+    for path in (tmp_path / name, str(tmp_path / name)):
+        latents = tiny.compress(path)
+        assert (latents.sample_rate, latents.num_samples, latents.channels) == (rate, samples, channels)
+        assert tiny.decompress(latents).shape == (channels, samples)
+
+
+def test_file_and_array_are_the_same(tiny: EncoderDecoder) -> None:
+    import soundfile
+
+    samples, rate = soundfile.read(CLIP, dtype="float32")
+    array = tiny.compress(samples.T, rate)
+    assert torch.equal(array.values, tiny.compress(CLIP).values)
+    for audio in (torch.from_numpy(samples.T), (samples.T * 32768).round().astype(np.int16)):
+        assert (
+            relative_error(tiny.compress(audio, rate).values, array.values) < 0.03
+        )  # 16 bits move random weights that much
+
+
+def _flat(codec: EncoderDecoder) -> EncoderDecoder:
+    """The same model with statistics that do not depend on the window: what is left are the windows themselves."""
+    other = EncoderDecoder(model=codec.checkpoint, device="cpu", dtype="float32")
+    for parent in [other.gen.denoiser, *other.gen.modules()]:
+        for name, child in parent.named_children():
+            if isinstance(child, torch.nn.GroupNorm):
+                setattr(parent, name, NoNorm())
+    return other
+
+
+def test_windows_of_any_size_give_the_same(tiny: EncoderDecoder) -> None:
+    """Without the window-wide statistics of GroupNorm, the result is that of one window over everything."""
+    codec, audio = _flat(tiny), sound(1, 44100 * 9)
+    with torch.no_grad():  # without normalisation the random weights need taming
+        for parameter in codec.gen.parameters():
+            parameter.mul_(0.5)
+    whole = codec.compress(audio, 44100, window_seconds=60)
+    back = codec.decompress(whole, window_seconds=60)
+    for seconds in (4, 5):
+        latents = codec.compress(audio, 44100, window_seconds=seconds)
+        assert relative_error(latents.values, whole.values) < 1e-4
+    context = windows.decoder_context(codec.config)
+    for window in (2 * context, 2 * context + 9):
+        codec.checkpoint = replace(codec.checkpoint, window=(window, context))
+        assert relative_error(codec.decompress(whole), back) < 1e-3
+
+
+def test_decode_has_the_windows_that_are_asked_for(tiny: EncoderDecoder) -> None:
+    """By default they overlap, and make no difference but for the normalisation; a named length is cut hard."""
+    codec = _flat(tiny)
+    context = windows.decoder_context(codec.config)
+    codec.checkpoint = replace(codec.checkpoint, window=(2 * context + 1, context))
+    latents = torch.randn(2, 64, 4 * context, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in codec.gen.parameters():
+            parameter.mul_(0.5)
+    whole = codec.decode(latents, seed=3, max_waveform_length=44100 * 60)
+    assert relative_error(codec.decode(latents, seed=3, max_batch_size=3), whole) < 1e-3
+    cut = codec.decode(latents, seed=3, max_waveform_length=(2 * context + 1) * 4096)
+    assert relative_error(cut, whole) > 0.01
+
+
+def test_threads_share_the_networks(tiny: EncoderDecoder) -> None:
+    """Windows of signals that are coded at the same time run as one batch, and come out as if alone."""
+    codec = EncoderDecoder(model=tiny.checkpoint, device="cpu", dtype="float32")
+    codec.runner = windowed.Runner(codec.gen, batch_size=3, patience=60)
+    sizes = []
+    codec.gen.encoder.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+    codec.gen.decoder.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
+    signals = [sound(1, 20000, seed) for seed in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        latents = list(pool.map(partial(codec.compress, sample_rate=44100), signals))
+        audio = list(pool.map(codec.decompress, latents))
+    assert sizes == [3, 3]
+    for signal, values, back in zip(signals, latents, audio, strict=True):
+        alone = tiny.compress(signal, 44100)
+        assert relative_error(values.values, alone.values) < 1e-4
+        assert relative_error(back, tiny.decompress(alone)) < 1e-4
+
+
+def test_compiled_networks_give_the_same(tiny: EncoderDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full windows run compiled, the rest does not: a compilation for every length there is would never end.
+
+    What PyTorch captured runs as it is here; its code generator takes minutes for it.
+    """
+    compiled, calls = torch.compile, []
+
+    def capture(network: torch.nn.Module, mode: str, **options: bool) -> object:
+        assert mode == "reduce-overhead"  # CUDA graphs
+        function = compiled(network, backend="aot_eager", **options)
+        return lambda *inputs: calls.append(type(network).__name__) or function(*inputs)
+
+    monkeypatch.setattr(torch, "compile", capture)
+    codec = EncoderDecoder(model=tiny.checkpoint, device="cpu", dtype="float32", compile=True)
+    audio, seconds = sound(1, 44100 * 8), {"window_seconds": 4.0}  # two windows of 43 latents, and a shorter one
+    latents = codec.compress(audio, 44100, **seconds)
+    assert calls == ["Encoder"] * 2
+    back = codec.decompress(latents, **seconds)
+    assert calls[2:] == ["Upsampler", "Denoiser"] * 2
+    assert relative_error(latents.values, tiny.compress(audio, 44100, **seconds).values) < 1e-4
+    assert relative_error(back, tiny.decompress(latents, **seconds)) < 1e-3
+
+
+def test_windows_of_the_bundled_model_meet_without_a_seam(mini: EncoderDecoder) -> None:
+    """With those statistics, windows differ by about a tenth, and the cross-fade hides it."""
+    whole = mini.compress(CLIP, window_seconds=20)
+    cut = mini.compress(CLIP, window_seconds=4.5)
+    assert relative_error(cut.values, whole.values) < 0.1
+    one, other = (mini.decompress(whole, window_seconds=seconds) for seconds in (20, 4.5))
+    assert relative_error(other, one) < 0.13
+    # Jumps from sample to sample are no larger than in the decoding without windows.
+    assert np.abs(np.diff(other)).max() < 1.2 * np.abs(np.diff(one)).max()
+
+
+def test_noise_belongs_to_the_place(tiny: EncoderDecoder) -> None:
+    latents = tiny.compress(sound(2, 60000), 44100)
+    back = tiny.decompress(latents, seed=3)
+    assert np.array_equal(tiny.decompress(latents, seed=3), back)
+    assert relative_error(tiny.decompress(latents, seed=4), back) > 0.1
+    assert relative_error(tiny.decompress(latents, seed=3, num_steps=2), back) > 0.1
+    same = replace(latents, values=latents.values[:1].expand(2, -1, -1))
+    left, right = tiny.decompress(same)
+    assert np.array_equal(left, right)  # equal channels stay equal: mono in stereo stays in the middle
+
+
+def test_nothing_fades_at_the_ends(mini: EncoderDecoder) -> None:
+    """Music that is cut into, and pink noise, start and end as loud as they go on."""
+
+    def level(parts: list[np.ndarray]) -> float:
+        return float(np.sqrt(np.square(parts).mean()))
+
+    def faded(sounds: list[np.ndarray]) -> list[float]:
+        back = [mini.reconstruct(sound, 44100) for sound in sounds]
+        places = slice(11025, 33075), slice(0, 1024), slice(-1024, None)
+        middle, *ends = (level([x[:, place] for x in back]) / level([x[:, place] for x in sounds]) for place in places)
+        return [end / middle for end in ends]
+
+    clip = read_whole(open_audio(CLIP), 44100)[:1]
+    start, end = faded([clip[:, start : start + 44100] for start in range(44100, 470000, 66150)])
+    assert min(start, end) > 0.9
+    spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal((6, 1, 44100)))
+    noise = np.fft.irfft(spectrum / np.sqrt(np.fft.rfftfreq(44100, 1 / 44100).clip(20)))
+    start, end = faded(list((noise / noise.std() / 10).astype(np.float32)))
+    assert min(start, end) > 0.8
+
+
+def test_music_survives(mini: EncoderDecoder) -> None:
+    """The bundled model codes real music: the spectrum comes back far nearer than silence or noise."""
+    import soundfile
+
+    samples, _rate = soundfile.read(CLIP, dtype="float32")
+    back = mini.decompress(mini.compress(CLIP).rounded())
+    assert back.shape == samples.T.shape
+
+    def distance(a: np.ndarray, b: np.ndarray) -> float:
+        from music2latent.spectrogram import spectrogram
+
+        one, two = (spectrogram(torch.from_numpy(np.ascontiguousarray(x)), 512).norm(dim=1) for x in (a, b))
+        return relative_error(two, one)
+
+    noise = np.random.default_rng(0).standard_normal(samples.T.shape).astype(np.float32) * samples.std()
+    assert distance(samples.T, back) < 0.7
+    assert distance(samples.T, noise) > 0.9
+
+
+def test_48_khz_at_its_own_rate(tiny: EncoderDecoder) -> None:
+    audio = sound(1, 96000)
+    latents = tiny.compress(audio, 48000, coding_rate=48000)
+    assert latents.coding_rate == 48000
+    assert latents.values.shape[-1] == windows.latents_needed(96000, tiny.config)
+    assert latents.values.shape[-1] / 2 == pytest.approx(11.72, abs=0.5)
+    assert relative_error(latents.values[..., :1], tiny.compress(audio, 44100).values[..., :1]) < 0.01
+    assert tiny.decompress(latents).shape == audio.shape
+    assert tiny.compress(audio, 48000).coding_rate == 44100
+
+
+def test_through_a_file(tmp_path: Path, tiny: EncoderDecoder) -> None:
+    latents = tiny.compress(sound(2, 30000), 48000)
+    latents.save(tmp_path / "a.m2l")
+    loaded = Latents.load(tmp_path / "a.m2l")
+    assert np.array_equal(tiny.decompress(loaded), tiny.decompress(latents.rounded()))
+    assert relative_error(tiny.decompress(loaded), tiny.decompress(latents)) < 0.01
+
+
+@pytest.mark.parametrize("rate", [44100.0, np.int64(44100), np.float32(44100)])
+def test_any_whole_number_is_a_rate(tmp_path: Path, tiny: EncoderDecoder, rate: float) -> None:
+    tiny.compress(sound(1, 5000), rate).save(tmp_path / "a.m2l")
+    assert Latents.load(tmp_path / "a.m2l").sample_rate == 44100
+    with pytest.raises(InputError, match="sample_rate = 44100.5; accepted"):
+        tiny.compress(sound(1, 5000), 44100.5)
+    with pytest.raises(InputError, match="decompress takes Latents, not str"):
+        tiny.decompress("a.m2l")
+
+
+def test_progress_runs_to_one(tiny: EncoderDecoder) -> None:
+    done: list[float] = []
+    latents = tiny.compress(sound(1, 44100 * 8), 44100, window_seconds=3, progress=done.append)
+    assert done == sorted(done)
+    assert done[-1] == 1
+    assert len(done) > 2
+    done.clear()
+    tiny.decompress(latents, window_seconds=4, progress=done.append)
+    assert done == sorted(done)
+    assert done[-1] == 1
+    assert len(done) > 1
+
+
+def test_another_model_is_refused_by_name(tiny: EncoderDecoder, mini: EncoderDecoder) -> None:
+    latents = tiny.compress(sound(1, 9000), 44100)
+    with pytest.raises(InputError, match=r"of model 'tiny' \(\w{12}\) cannot be decoded by 'mini-v2' \(531bbdf077f6\)"):
+        mini.decompress(latents)
+
+
+def test_records_that_contradict_themselves(tiny: EncoderDecoder) -> None:
+    latents = tiny.compress(sound(1, 9000), 44100)
+    with pytest.raises(InputError, match=r"do not hold 90000 samples at 44100 Hz; that takes \[C, 64, 23\]"):
+        tiny.decompress(replace(latents, num_samples=90000))
+    with pytest.raises(InputError, match=r"that takes \[C, 64, 3\]"):
+        tiny.decompress(replace(latents, values=latents.values[:, :32]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"window_seconds": 0.1}, "window_seconds = 0.1; this model needs 1.67 s or more"),
+        ({"window_seconds": float("inf")}, "window_seconds = inf"),
+        ({"coding_rate": 22050}, "coding_rate = 22050; accepted: 44100, 48000"),
+    ],
+)
+def test_refused_compress_arguments(tiny: EncoderDecoder, arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        tiny.compress(sound(1, 9000), 44100, **arguments)
+
+
+def test_refused_decompress_arguments(tiny: EncoderDecoder) -> None:
+    latents = tiny.compress(sound(1, 9000), 44100)
+    with pytest.raises(InputError, match="num_steps = 0"):
+        tiny.decompress(latents, num_steps=0)
+    with pytest.raises(InputError, match="seed = -1; accepted: whole numbers from 0"):
+        tiny.decompress(latents, seed=-1)
