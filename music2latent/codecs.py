@@ -1,6 +1,7 @@
 """What `evaluate` compares: every codec a small adapter from audio to audio, with the bits between counted.
 
 mini, a path, a repository id     a model of this package; `@int8` codes its latents in 8 bits, `@2` decodes in 2 steps
+music2latent                      the published model, from the hub
 opus:12, mp3:32                   FFmpeg's encoders through PyAV, at so many kbit/s per channel
 encodec:6, dac, linear-cae, ...   other neural codecs, where their packages and weights are installed
 """
@@ -18,6 +19,7 @@ import soxr
 import torch
 from torch import Tensor
 
+from .checkpoint import PUBLISHED_REPO
 from .codec import EncoderDecoder
 from .errors import InputError, missing_extra
 
@@ -68,6 +70,8 @@ def make_codec(name: str, *, device: str | None = None, dtype: str = "auto") -> 
             num_steps = int(option)
         else:
             raise InputError(f"{name}: unknown option {option!r}; accepted after @: int8, or a number of steps")
+    if model == "music2latent":  # the package of that name has one model, which runs here as it does there
+        model = PUBLISHED_REPO
     return Ours(EncoderDecoder(model, device=device, dtype=dtype), bits, num_steps)
 
 

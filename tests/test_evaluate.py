@@ -56,6 +56,11 @@ def test_int8_latents_are_half_the_bits_and_nearly_as_good(music: torch.Tensor) 
     assert (eight.audio - sixteen.audio).norm() < 0.5 * sixteen.audio.norm()
 
 
+def test_the_published_model_has_its_packages_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("music2latent.codecs.EncoderDecoder", lambda model, **_: model)
+    assert [make_codec(name).codec for name in ("music2latent", "mini@2")] == ["SonyCSLParis/music2latent", "mini"]
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
