@@ -23,7 +23,7 @@ from .checkpoint import Checkpoint, load_checkpoint, upload, write_folder
 from .config import ModelConfig
 from .devices import keep_freed_memory, resolve_device, resolve_dtype
 from .errors import InputError, whole_number
-from .latents import Latents
+from .latents import Latents, as_values
 from .threads import ahead
 
 CODING_RATES = (44100, 48000)
@@ -266,25 +266,7 @@ class EncoderDecoder:
         Raises:
             InputError: latents of another shape or with NaN, or arguments out of range.
         """
-        if isinstance(latent, Latents):
-            raise InputError("decode takes the values of latents; for a Latents record there is decompress")
-        try:
-            values = latent if isinstance(latent, Tensor) else torch.as_tensor(np.array(latent))
-        except (TypeError, ValueError) as error:
-            raise InputError(f"latents of type {type(latent).__name__}, not an array of numbers") from error
-        if (
-            values.is_complex()
-            or values.ndim not in (2, 3, 4)
-            or values.shape[-2] != self.latent_dim
-            or not values.numel()
-        ):
-            hint = "; pass the transpose" if values.ndim > 1 and values.shape[-1] == self.latent_dim else ""
-            raise InputError(
-                f"latents of shape {list(values.shape)}; expected [{self.latent_dim}, L], [C, {self.latent_dim}, L] "
-                f"or [B, C, {self.latent_dim}, L]{hint}"
-            )
-        if not bool(torch.isfinite(values).all()):
-            raise InputError("latents: NaN or infinite values")
+        values = as_values(latent, self.latent_dim)
         denoising_steps = whole_number("denoising_steps", denoising_steps)
         if seed is not None and noise is not None:
             raise InputError("decode takes a seed or a noise function, not both")

@@ -6,7 +6,9 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import safetensors
 import torch
 from safetensors.torch import save
@@ -116,3 +118,25 @@ class Latents:
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from error
         return cls(values, **{key: metadata[key] for key in _FACTS})
+
+
+def as_values(latent: Any, dim: int) -> Tensor:
+    """An array or tensor of latents `[D, L]`, `[C, D, L]` or `[B, C, D, L]` as a tensor of its own dtype and device.
+
+    Raises:
+        InputError: another shape, no or complex or not finite numbers, or a `Latents` record.
+    """
+    if isinstance(latent, Latents):
+        raise InputError("decode takes the values of latents; for a Latents record there is decompress")
+    try:
+        values = latent if isinstance(latent, Tensor) else torch.as_tensor(np.array(latent))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"latents of type {type(latent).__name__}, not an array of numbers") from error
+    if values.is_complex() or values.ndim not in (2, 3, 4) or values.shape[-2] != dim or not values.numel():
+        hint = "; pass the transpose" if values.ndim > 1 and values.shape[-1] == dim else ""
+        raise InputError(
+            f"latents of shape {list(values.shape)}; expected [{dim}, L], [C, {dim}, L] or [B, C, {dim}, L]{hint}"
+        )
+    if not bool(torch.isfinite(values).all()):
+        raise InputError("latents: NaN or infinite values")
+    return values
