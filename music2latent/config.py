@@ -62,6 +62,8 @@ class ModelConfig:
     """Highest noise level: decoding starts there."""
     sigma_data: float = 0.5
     """Assumed standard deviation of the spectrograms."""
+    sigma_floor: float = 0.0
+    """Sampling in several steps stays above this noise level: below it the model was not trained. 0: sigma_min."""
     rho: float = 7.0
     """Curvature of the schedule of noise levels."""
 
@@ -158,6 +160,7 @@ PRESETS: dict[str, ModelConfig] = {
         attention_list_encoder=(0, 0, 0, 1, 1),
         bottleneck_base_channels=256,
         heads=2,
+        sigma_floor=20.0,
     ),
     "tiny": ModelConfig(
         base_channels=8,

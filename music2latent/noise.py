@@ -12,8 +12,10 @@ from .config import ModelConfig
 
 
 def sigma_levels(config: ModelConfig, num_steps: int) -> list[float]:
-    """Noise levels from sigma_max down to sigma_min, num_steps + 1 of them (EDM, arXiv 2206.00364, eq. 5)."""
-    low, high = config.sigma_min ** (1 / config.rho), config.sigma_max ** (1 / config.rho)
+    """Noise levels from sigma_max down to sigma_min or the model's floor, num_steps + 1 of them (EDM, arXiv
+    2206.00364, eq. 5). The last is where sampling ends: nothing is denoised from there."""
+    lowest = max(config.sigma_min, config.sigma_floor)
+    low, high = lowest ** (1 / config.rho), config.sigma_max ** (1 / config.rho)
     return [(low + i / num_steps * (high - low)) ** config.rho for i in range(num_steps, -1, -1)]
 
 

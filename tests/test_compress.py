@@ -13,6 +13,7 @@ import torch
 
 from music2latent import EncoderDecoder, InputError, Latents, windowed, windows
 from music2latent.audio import open_audio, read_whole, write_audio
+from music2latent.metrics import log_spectral_distance
 
 from .helpers import CLIP, NoNorm, relative_error, sound
 
@@ -142,9 +143,9 @@ def test_windows_of_the_bundled_model_meet_without_a_seam(mini: EncoderDecoder) 
     """With those statistics, windows differ by about a tenth, and the cross-fade hides it."""
     whole = mini.compress(CLIP, window_seconds=20)
     cut = mini.compress(CLIP, window_seconds=4.5)
-    assert relative_error(cut.values, whole.values) < 0.1
+    assert relative_error(cut.values, whole.values) < 0.05
     one, other = (mini.decompress(whole, window_seconds=seconds) for seconds in (20, 4.5))
-    assert relative_error(other, one) < 0.13
+    assert relative_error(other, one) < 0.1
     # Jumps from sample to sample are no larger than in the decoding without windows.
     assert np.abs(np.diff(other)).max() < 1.2 * np.abs(np.diff(one)).max()
 
@@ -161,7 +162,7 @@ def test_noise_belongs_to_the_place(tiny: EncoderDecoder) -> None:
 
 
 def test_nothing_fades_at_the_ends(mini: EncoderDecoder) -> None:
-    """Music that is cut into, and pink noise, start and end as loud as they go on."""
+    """Music that is cut into, and noise, start and end as loud as they go on."""
 
     def level(parts: list[np.ndarray]) -> float:
         return float(np.sqrt(np.square(parts).mean()))
@@ -176,9 +177,10 @@ def test_nothing_fades_at_the_ends(mini: EncoderDecoder) -> None:
     start, end = faded([clip[:, start : start + 44100] for start in range(44100, 470000, 66150)])
     assert min(start, end) > 0.9
     spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal((6, 1, 44100)))
-    noise = np.fft.irfft(spectrum / np.sqrt(np.fft.rfftfreq(44100, 1 / 44100).clip(20)))
-    start, end = faded(list((noise / noise.std() / 10).astype(np.float32)))
-    assert min(start, end) > 0.8
+    for slope in (0, 1):  # white and pink
+        noise = np.fft.irfft(spectrum / np.fft.rfftfreq(44100, 1 / 44100).clip(20) ** (slope / 2))
+        start, end = faded(list((noise / noise.std() / 10).astype(np.float32)))
+        assert min(start, end) > 0.8
 
 
 def test_music_survives(mini: EncoderDecoder) -> None:
@@ -198,6 +200,24 @@ def test_music_survives(mini: EncoderDecoder) -> None:
     noise = np.random.default_rng(0).standard_normal(samples.T.shape).astype(np.float32) * samples.std()
     assert distance(samples.T, back) < 0.7
     assert distance(samples.T, noise) > 0.9
+
+
+def test_more_steps_do_no_harm(mini: EncoderDecoder) -> None:
+    clip = torch.from_numpy(read_whole(open_audio(CLIP), 44100)[:1, : 4 * 44100].copy())
+    latents = mini.compress(clip, 44100)
+    one, *more = (
+        float(log_spectral_distance(torch.from_numpy(mini.decompress(latents, num_steps=steps)), clip))
+        for steps in (1, 2, 4, 15)
+    )
+    assert max(more) < 1.02 * one
+
+
+@pytest.mark.parametrize("slope", [0, 1])  # white and pink
+def test_noise_keeps_its_level(mini: EncoderDecoder, slope: int) -> None:
+    spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal((1, 44100)))
+    noise = np.fft.irfft(spectrum / np.fft.rfftfreq(44100, 1 / 44100).clip(20) ** (slope / 2))
+    for level in (0.01, 0.03, 0.1):
+        assert 0.6 < mini.reconstruct(noise / noise.std() * level, 44100).std() / level < 1.1
 
 
 def test_48_khz_at_its_own_rate(tiny: EncoderDecoder) -> None:
@@ -244,7 +264,7 @@ def test_progress_runs_to_one(tiny: EncoderDecoder) -> None:
 
 def test_another_model_is_refused_by_name(tiny: EncoderDecoder, mini: EncoderDecoder) -> None:
     latents = tiny.compress(sound(1, 9000), 44100)
-    with pytest.raises(InputError, match=r"of model 'tiny' \(\w{12}\) cannot be decoded by 'mini-v2' \(531bbdf077f6\)"):
+    with pytest.raises(InputError, match=r"of model 'tiny' \(\w{12}\) cannot be decoded by 'mini-v3' \(040740b3c79c\)"):
         mini.decompress(latents)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -36,6 +37,7 @@ def test_levels_run_from_sigma_max_to_sigma_min() -> None:
     roots = [level ** (1 / 7) for level in levels]
     steps = [a - b for a, b in itertools.pairwise(roots)]
     assert steps == pytest.approx([steps[0]] * 10)
+    assert sigma_levels(replace(CONFIG, sigma_floor=5.0), 2) == pytest.approx([80, 22.92, 5], abs=0.01)
 
 
 def test_renoise_scale_never_fails_at_the_last_level() -> None:
