@@ -136,9 +136,9 @@ def _example(index: int, piece: Piece, codecs: list[dict[str, Any]], work: Path,
     folder.mkdir(exist_ok=True)
 
     def write(samples: np.ndarray, name: str) -> str:
-        length = min(piece.num_samples, PLAYED_SECONDS * piece.sample_rate)
-        start = (piece.num_samples - length) // 2
-        samples = samples[:, start : start + length]
+        played = min(piece.num_samples, PLAYED_SECONDS * piece.sample_rate)
+        start = (piece.num_samples - played) // 2
+        samples = samples[:, start : start + played]
         blocks = list(audio.resample([samples], piece.channels, piece.sample_rate, PLAYED_RATE))
         length = sum(block.shape[1] for block in blocks)
         audio.write_audio(folder / name, blocks, PLAYED_RATE, piece.channels, length)

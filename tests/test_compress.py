@@ -135,8 +135,7 @@ def test_compiled_networks_give_the_same(tiny: EncoderDecoder, monkeypatch: pyte
     assert calls == ["Encoder"] * 2
     back = codec.decompress(latents, **seconds)
     assert calls[2:] == ["Upsampler", "Denoiser"] * 2
-    # Random weights amplify rounding, which differs with the number of threads.
-    assert relative_error(latents.values, tiny.compress(audio, 44100, **seconds).values) < 1e-3
+    assert relative_error(latents.values, tiny.compress(audio, 44100, **seconds).values) < 1e-4
     assert relative_error(back, tiny.decompress(latents, **seconds)) < 1e-3
 
 
