@@ -21,9 +21,9 @@ from torch import Tensor
 
 from music2latent import EncoderDecoder
 from music2latent.checkpoint import load_checkpoint
-from music2latent.codecs import Ours
-from music2latent.evaluate import Settings, choose
-from music2latent.metrics import log_spectral_distance, multi_resolution_stft
+from music2latent.evaluation.evaluate import Settings, choose
+from music2latent.evaluation.metrics import log_spectral_distance, multi_resolution_stft
+from music2latent.evaluation.peers import Ours
 
 HERE = Path(__file__).parent
 WHOLE = (10**6, 0)

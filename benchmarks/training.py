@@ -33,8 +33,8 @@ from music2latent.devices import keep_freed_memory
 from music2latent.nn import layers
 from music2latent.training.config import load_config
 from music2latent.training.data import Source, decode_once, index_folder, parse_source
+from music2latent.training.log import Totals
 from music2latent.training.loop import Run, make_accelerator
-from music2latent.training.report import Totals
 
 ROOT = Path(__file__).parent.parent
 PLAIN = ["precision=no", "channels_last=false", "compile=false"]

@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from . import published
+from . import official
 from .autoencoder import Autoencoder, parameter_shapes
 from .config import PRESETS, ModelConfig
 from .errors import InputError
@@ -292,7 +292,7 @@ def upload(
 
 
 def _read_pt(path: Path, model_id: str | None) -> Checkpoint:
-    config, weights, facts = published.read(path)
+    config, weights, facts = official.read(path)
     # The published file has no configuration in it, and its architecture is nobody else's until shown otherwise.
     is_published = config == PRESETS["official"] and "config" not in facts
     return Checkpoint(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from . import audio as audio_files
-from . import windowed, windows
+from . import chunk_coding, chunks
 from .checkpoint import Checkpoint, load_checkpoint, upload, write_folder
 from .config import ModelConfig
 from .devices import keep_freed_memory, resolve_device, resolve_dtype
@@ -80,7 +80,7 @@ class EncoderDecoder:
         """The networks, a `torch.nn.Module` with `.encoder` and `.decoder`."""
         if compile:
             self.gen.compile_networks()
-        self.runner = windowed.Runner(self.gen, whole_number("batch_size", batch_size))
+        self.runner = chunk_coding.Runner(self.gen, whole_number("batch_size", batch_size))
         """Runs the windows of `compress`, `decompress` and streams."""
 
     # ------------------------------------------------------------------------------------- facts
@@ -227,7 +227,7 @@ class EncoderDecoder:
             )
         window, batch_size = self._published_window(max_waveform_length), _batch_size(max_batch_size)
         with _graph(grad):
-            latents = windowed.encode_batch(self.gen, items, window, batch_size, extract_features=extract_features)
+            latents = chunk_coding.encode_batch(self.gen, items, window, batch_size, extract_features=extract_features)
             if not extract_features:
                 latents = latents / self.latent_scale
         return latents.view(*samples.shape[:-1], *latents.shape[1:]) if samples.ndim == 3 else latents
@@ -273,12 +273,12 @@ class EncoderDecoder:
         seed = int(torch.randint(2**62, ())) if seed is None else whole_number("seed", seed, low=0)
         items = values.to(self.device, torch.float32).reshape(-1, *values.shape[-2:])
         if max_waveform_length is None and noise is None:
-            plan = self._plan(None, self.sample_rate, windows.decoder_overlap(self.config))
+            plan = self._plan(None, self.sample_rate, chunks.decoder_overlap(self.config))
         else:
-            plan = windows.WindowPlan(self._published_window(max_waveform_length), 0)
+            plan = chunks.WindowPlan(self._published_window(max_waveform_length), 0)
         batch_size = _batch_size(max_batch_size)
         with _graph(grad):
-            audio = windowed.decode_batch(
+            audio = chunk_coding.decode_batch(
                 self.gen, items * self.latent_scale, plan, batch_size, num_steps=denoising_steps, seed=seed, noise=noise
             )
             if num_samples is not None:
@@ -322,10 +322,10 @@ class EncoderDecoder:
         if rate not in (self.sample_rate, *CODING_RATES):
             raise InputError(f"coding_rate = {rate}; accepted: {', '.join(map(str, CODING_RATES))}")
         source = audio_files.open_source(audio, sample_rate)
-        plan = self._plan(window_seconds, rate, windows.encoder_context(self.config))
+        plan = self._plan(window_seconds, rate, chunks.encoder_context(self.config))
         blocks = audio_files.resample(source.blocks(), source.channels, source.sample_rate, rate)
         parts, done = [], 0
-        for part in windowed.encode_blocks(self.runner, ahead(blocks), plan):
+        for part in chunk_coding.encode_blocks(self.runner, ahead(blocks), plan):
             parts.append(part / self.latent_scale)
             done += part.shape[-1]
             if progress:
@@ -346,9 +346,9 @@ class EncoderDecoder:
         """`decompress` for long audio: the same samples, block by block `[C, n]`, in constant memory."""
         self._check_origin(latents)
         num_steps, seed = whole_number("num_steps", num_steps), whole_number("seed", seed, low=0)
-        plan = self._plan(window_seconds, latents.coding_rate, windows.decoder_overlap(self.config))
+        plan = self._plan(window_seconds, latents.coding_rate, chunks.decoder_overlap(self.config))
         values = latents.values * self.latent_scale
-        blocks = windowed.decode_blocks(self.runner, values, plan, num_steps=num_steps, seed=seed)
+        blocks = chunk_coding.decode_blocks(self.runner, values, plan, num_steps=num_steps, seed=seed)
         resampled = audio_files.resample(blocks, latents.channels, latents.coding_rate, latents.sample_rate)
         left = latents.num_samples
         for block in resampled:
@@ -377,16 +377,16 @@ class EncoderDecoder:
         """`decompress(compress(audio))`: what the codec makes of a file or array; `options` as in `decompress`."""
         return self.decompress(self.compress(audio, sample_rate), **options)
 
-    def _plan(self, window_seconds: float | None, rate: int, overlap: int) -> windows.WindowPlan:
+    def _plan(self, window_seconds: float | None, rate: int, overlap: int) -> chunks.WindowPlan:
         """The model's own windows, or windows of that length and overlap."""
         if window_seconds is None and self.checkpoint.window:
-            return windows.WindowPlan(*self.checkpoint.window)
+            return chunks.WindowPlan(*self.checkpoint.window)
         seconds = WINDOW_SECONDS if window_seconds is None else window_seconds
         window = round(seconds * rate / self.frame_size) if np.isfinite(seconds) else 0
         if window < 2 * overlap:
             least = 2 * overlap * self.frame_size / rate
             raise InputError(f"window_seconds = {seconds:g}; this model needs {least:.2f} s or more")
-        return windows.WindowPlan(window, overlap)
+        return chunks.WindowPlan(window, overlap)
 
     def _check_origin(self, latents: Latents) -> None:
         if not isinstance(latents, Latents):
@@ -397,7 +397,7 @@ class EncoderDecoder:
                 f"{self.model_id!r} ({self.fingerprint[:12]}); load the model that encoded them"
             )
         samples = -(-latents.num_samples * latents.coding_rate // latents.sample_rate)
-        expected = windows.latents_needed(samples, self.config)
+        expected = chunks.latents_needed(samples, self.config)
         channels, dim, length = latents.values.shape
         if dim != self.latent_dim or abs(length - expected) > 1:  # one, where resampling rounded the other way
             raise InputError(

@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 import numpy as np
 
+from .chunks import WindowPlan
 from .codec import EncoderDecoder
 from .errors import InputError
 from .streaming import StreamDecoder, StreamEncoder
-from .windows import WindowPlan
 
 BLOCK_SECONDS = 0.02
 """Sound read at a time."""

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from . import audio
+from .chunk_coding import Decoding, Encoding
+from .chunks import WindowPlan
 from .codec import EncoderDecoder
 from .errors import InputError, whole_number
-from .windowed import Decoding, Encoding
-from .windows import WindowPlan
 
 LIVE = WindowPlan(4, 1)
 """Windows for live use: 0.37 s, three quarters of it new. Longer ones sound better and answer later."""

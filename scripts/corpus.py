@@ -26,9 +26,9 @@ from corpus_pack import MANIFEST, Track, complete, digest, pack, write_manifest
 from corpus_sources import SOURCES, Source
 
 from music2latent.audio import FORMATS, open_audio
+from music2latent.cli.jobs import find
 from music2latent.errors import InputError
 from music2latent.files import replacing
-from music2latent.jobs import find
 
 LISTED = Path(__file__).parent.parent / "configs" / "corpus-validation.txt"
 MIN_SAMPLE_RATE = 22050  # Hz; below it hardly anything is left of what makes music

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from music2latent import EncoderDecoder, InputError, checkpoint, load_model
 from music2latent.checkpoint import Checkpoint, load_checkpoint, read_checkpoint, write_safetensors
 from music2latent.config import PRESETS
-from music2latent.published import infer_config
+from music2latent.official import infer_config
 
 from .helpers import reference_checkpoint, reference_keys
 from .hub import hub
@@ -181,9 +181,9 @@ def test_refused_pt_files(tmp_path: Path) -> None:
 
 
 def test_converted_file_is_the_same_model(tmp_path: Path) -> None:
-    published = read_checkpoint(_pt(tmp_path / "a.pt"))
-    write_safetensors(tmp_path / "a.safetensors", published)
-    assert load_checkpoint(tmp_path / "a.safetensors").fingerprint() == published.fingerprint()
+    official = read_checkpoint(_pt(tmp_path / "a.pt"))
+    write_safetensors(tmp_path / "a.safetensors", official)
+    assert load_checkpoint(tmp_path / "a.safetensors").fingerprint() == official.fingerprint()
 
 
 def test_licence_of_the_published_weights_is_said_once(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from music2latent import EncoderDecoder, InputError, Latents, windowed, windows
+from music2latent import EncoderDecoder, InputError, Latents, chunk_coding, chunks
 from music2latent.audio import open_audio, read_whole, write_audio
-from music2latent.metrics import log_spectral_distance
+from music2latent.evaluation.metrics import log_spectral_distance
 
 from .helpers import CLIP, NoNorm, relative_error, sound
 
@@ -77,7 +77,7 @@ def test_windows_of_any_size_give_the_same(tiny: EncoderDecoder) -> None:
     for seconds in (4, 5):
         latents = codec.compress(audio, 44100, window_seconds=seconds)
         assert relative_error(latents.values, whole.values) < 1e-4
-    context = windows.decoder_context(codec.config)
+    context = chunks.decoder_context(codec.config)
     for window in (2 * context, 2 * context + 9):
         codec.checkpoint = replace(codec.checkpoint, window=(window, context))
         assert relative_error(codec.decompress(whole), back) < 1e-3
@@ -86,7 +86,7 @@ def test_windows_of_any_size_give_the_same(tiny: EncoderDecoder) -> None:
 def test_decode_has_the_windows_that_are_asked_for(tiny: EncoderDecoder) -> None:
     """By default they overlap, and make no difference but for the normalisation; a named length is cut hard."""
     codec = _flat(tiny)
-    context = windows.decoder_context(codec.config)
+    context = chunks.decoder_context(codec.config)
     codec.checkpoint = replace(codec.checkpoint, window=(2 * context + 1, context))
     latents = torch.randn(2, 64, 4 * context, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -101,7 +101,7 @@ def test_decode_has_the_windows_that_are_asked_for(tiny: EncoderDecoder) -> None
 def test_threads_share_the_networks(tiny: EncoderDecoder) -> None:
     """Windows of signals that are coded at the same time run as one batch, and come out as if alone."""
     codec = EncoderDecoder(model=tiny.checkpoint, device="cpu", dtype="float32")
-    codec.runner = windowed.Runner(codec.gen, batch_size=3, patience=60)
+    codec.runner = chunk_coding.Runner(codec.gen, batch_size=3, patience=60)
     sizes = []
     codec.gen.encoder.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
     codec.gen.decoder.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
@@ -224,7 +224,7 @@ def test_48_khz_at_its_own_rate(tiny: EncoderDecoder) -> None:
     audio = sound(1, 96000)
     latents = tiny.compress(audio, 48000, coding_rate=48000)
     assert latents.coding_rate == 48000
-    assert latents.values.shape[-1] == windows.latents_needed(96000, tiny.config)
+    assert latents.values.shape[-1] == chunks.latents_needed(96000, tiny.config)
     assert latents.values.shape[-1] / 2 == pytest.approx(11.72, abs=0.5)
     assert relative_error(latents.values[..., :1], tiny.compress(audio, 44100).values[..., :1]) < 0.01
     assert tiny.decompress(latents).shape == audio.shape

@@ -15,9 +15,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from music2latent import EncoderDecoder, InputError, live, windowed
+from music2latent import EncoderDecoder, InputError, chunk_coding, live
+from music2latent.chunks import WindowPlan
 from music2latent.streaming import LIVE, StreamDecoder, StreamEncoder
-from music2latent.windows import WindowPlan
 
 from .helpers import CLIP
 
@@ -41,11 +41,11 @@ def test_streams_equal_the_whole(
     tiny: EncoderDecoder, n: int, sizes: list[int], plan: WindowPlan, channels: int
 ) -> None:
     signal = _noise(channels, n)
-    whole = torch.cat(list(windowed.encode_blocks(tiny.runner, [signal], plan)), dim=-1) / tiny.latent_scale
+    whole = torch.cat(list(chunk_coding.encode_blocks(tiny.runner, [signal], plan)), dim=-1) / tiny.latent_scale
     latents = torch.cat(_encode(tiny, signal, sizes, plan=plan), dim=-1)
     assert torch.equal(latents, whole)
     audio = np.concatenate(
-        list(windowed.decode_blocks(tiny.runner, whole * tiny.latent_scale, plan, num_steps=1, seed=3)), axis=1
+        list(chunk_coding.decode_blocks(tiny.runner, whole * tiny.latent_scale, plan, num_steps=1, seed=3)), axis=1
     )
     with StreamDecoder(tiny, channels=channels, plan=plan, seed=3) as stream:
         parts = [stream.push(part) for part in latents.split(1 + len(sizes), dim=-1)]

@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from ..audio import FORMATS, open_audio, read_part, resample
+from ..cli.jobs import find
 from ..errors import InputError
 from ..files import replacing
-from ..jobs import find
 
 logger = logging.getLogger(__name__)
 

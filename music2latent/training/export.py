@@ -16,8 +16,8 @@ from ..files import replacing
 from .config import TrainingConfig
 from .data import Crops, index_folder
 from .folder import read_state
+from .log import model_card
 from .loop import training_crops
-from .report import model_card
 
 
 def export_weights(run: Path, target: Path, *, half: bool = False, best: bool = False, crops: int = 256) -> Checkpoint:

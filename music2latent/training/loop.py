@@ -29,8 +29,8 @@ from ..files import replacing
 from .config import Recipe, TrainingConfig
 from .data import CropOrder, Crops, Source, decode_once, index_folder
 from .folder import RUN_VERSION, check_same_run, locked, read_state, write_run
-from .loss import ConsistencyTraining, draw_sigmas, initialise
-from .report import Report, Totals
+from .log import Report, Totals
+from .step import ConsistencyTraining, draw_sigmas, initialise
 from .validation import Validation
 
 if TYPE_CHECKING:

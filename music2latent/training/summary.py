@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..autoencoder import Autoencoder
 from .config import TrainingConfig
-from .loss import ConsistencyTraining
+from .step import ConsistencyTraining
 
 
 def summary(config: TrainingConfig, processes: int = 1) -> dict[str, Any]:

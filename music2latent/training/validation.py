@@ -9,11 +9,11 @@ from torch import Tensor
 
 from .. import spectrogram
 from ..autoencoder import Autoencoder
-from ..metrics import log_spectral_distance
+from ..evaluation.metrics import log_spectral_distance
 from ..noise import keyed_noise
 from .config import TrainingConfig
 from .data import Crops, Source
-from .loss import spectral_distance
+from .step import spectral_distance
 
 CLIPS = 64
 """Crops that are measured; the first few are kept to look at and listen to."""

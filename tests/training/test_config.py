@@ -12,7 +12,7 @@ from music2latent.config import PRESETS
 from music2latent.training.config import Recipe, TrainingConfig, load_config
 from music2latent.training.summary import summary
 
-from ..test_cli import Result
+from ..cli.test_coding import Result
 
 ROOT = Path(__file__).parents[2]
 OFFICIAL = PRESETS["official"]

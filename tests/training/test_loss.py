@@ -12,7 +12,7 @@ from music2latent.autoencoder import Autoencoder
 from music2latent.config import PRESETS
 from music2latent.training.config import Recipe
 from music2latent.training.loop import averaged, learning_rate
-from music2latent.training.loss import (
+from music2latent.training.step import (
     ConsistencyTraining,
     draw_sigmas,
     initialise,

@@ -27,14 +27,14 @@ from music2latent.training.data import Crops, index_folder
 from music2latent.training.export import export_weights
 from music2latent.training.folder import locked, read_state
 from music2latent.training.loop import flattened, train
-from music2latent.training.loss import (
+from music2latent.training.step import (
     ConsistencyTraining,
     initialise,
 )
 
+from ..cli.test_coding import Result
 from ..helpers import reference_checkpoint, sound
 from ..test_audio import disk_with
-from ..test_cli import Result
 from .small import CONFIG, RECIPE, SMALL
 
 ROOT = Path(__file__).parents[2]

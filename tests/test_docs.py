@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from .cli.test_coding import Result
 from .helpers import CLIP
-from .test_cli import Result
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -19,9 +19,9 @@ import soxr
 import torch
 from torch import Tensor
 
-from .checkpoint import PUBLISHED_REPO
-from .codec import EncoderDecoder
-from .errors import InputError, missing_extra
+from ..checkpoint import PUBLISHED_REPO
+from ..codec import EncoderDecoder
+from ..errors import InputError, missing_extra
 
 
 @dataclass(frozen=True)

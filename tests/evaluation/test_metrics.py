@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from music2latent import metrics
 from music2latent.audio import open_audio, read_whole
+from music2latent.evaluation import metrics
 
-from .helpers import CLIP
+from ..helpers import CLIP
 
 RATE = 44100
 

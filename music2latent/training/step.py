@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .. import spectrogram
 from ..autoencoder import Autoencoder
 from ..config import ModelConfig
-from ..metrics import SILENT
+from ..evaluation.metrics import SILENT
 from .config import Recipe
 
 

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import audio, jobs
-from .codec import EncoderDecoder
-from .errors import InputError, missing_extra
-from .files import replacing
+from .. import audio
+from ..cli import jobs
+from ..codec import EncoderDecoder
+from ..errors import InputError, missing_extra
+from ..files import replacing
 
 LABELS = "labels.csv"
 MELS = 64

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError, missing_extra
+from ..errors import InputError, missing_extra
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "vggish": {"sample_rate": 16000},

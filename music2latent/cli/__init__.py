@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from . import __version__
-from .errors import InputError
+from .. import __version__
+from ..errors import InputError
 
 if TYPE_CHECKING:
-    from .codec import EncoderDecoder
+    from ..codec import EncoderDecoder
     from .jobs import Job, Report
 
 app = typer.Typer(
@@ -76,9 +76,9 @@ def encode(
     force: Force = False,
 ) -> None:
     """Audio -> latents (.m2l)."""
+    from ..audio import FORMATS
+    from ..latents import SUFFIX
     from . import jobs
-    from .audio import FORMATS
-    from .latents import SUFFIX
 
     planned = jobs.plan(inputs, output, accepted=FORMATS, suffix=SUFFIX)
     for job in planned:
@@ -110,9 +110,9 @@ def decode(
     force: Force = False,
 ) -> None:
     """Latents (.m2l) -> audio."""
+    from ..audio import check_writable, write_audio
+    from ..latents import SUFFIX, Latents
     from . import jobs
-    from .audio import check_writable, write_audio
-    from .latents import SUFFIX, Latents
 
     planned = jobs.plan(inputs, output, accepted=[SUFFIX], suffix=_suffix(format))
     codec = _load(planned, force, model, device, dtype, compile, batch_size)
@@ -142,9 +142,9 @@ def reconstruct(
     force: Force = False,
 ) -> None:
     """Audio -> latents -> audio, to hear what the codec makes of it."""
+    from ..audio import FORMATS, check_writable, open_audio, write_audio
+    from ..evaluation.plot import need_matplotlib, plot_reconstruction
     from . import jobs
-    from .audio import FORMATS, check_writable, open_audio, write_audio
-    from .plot import need_matplotlib, plot_reconstruction
 
     if plot:
         need_matplotlib()
@@ -197,9 +197,9 @@ def live(
 
     16-bit WAV, or raw 16-bit samples with --rate; what comes out is of the same kind.
     """
-    from .codec import EncoderDecoder
-    from .live import run
-    from .windows import WindowPlan
+    from ..chunks import WindowPlan
+    from ..codec import EncoderDecoder
+    from ..live import run
 
     codec = EncoderDecoder(model=model, device=device, dtype=dtype)
     run(sys.stdin.buffer, sys.stdout.buffer, codec, WindowPlan(*window), rate=rate, channels=channels, seed=seed)
@@ -211,7 +211,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per input.")] = False,
 ) -> None:
     """What a file or a model is."""
-    from .info import facts_of
+    from ..info import facts_of
 
     failures = []
     for name in inputs:
@@ -241,7 +241,7 @@ def convert(
     force: Force = False,
 ) -> None:
     """A published .pt checkpoint -> one safetensors file with its configuration inside."""
-    from .checkpoint import load_checkpoint, write_safetensors
+    from ..checkpoint import load_checkpoint, write_safetensors
 
     _check_model_file(target, force)
     changes: dict[str, Any] = {"model_id": model_id, "provenance": provenance, "license": license, "window": window}
@@ -269,18 +269,18 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run and what it costs.")] = False,
 ) -> None:
     """Folders of audio -> a model. Run the same command again to go on."""
-    from .training.config import load_config
+    from ..training.config import load_config
 
     resolved = load_config(config, settings)
     if dry_run:
-        from .training.summary import summary
+        from ..training.summary import summary
 
         typer.echo(json.dumps(resolved.to_dict() | {"cost": summary(resolved)}, indent=2))
         return
     if not data or output is None:
         raise typer.BadParameter("train needs --data and --output (or --dry-run)")
-    from .training.data import parse_source
-    from .training.loop import train as run_training
+    from ..training.data import parse_source
+    from ..training.loop import train as run_training
 
     sources = [parse_source(text) for text in data]
     reached = run_training(
@@ -304,7 +304,7 @@ def export_weights(
     force: Force = False,
 ) -> None:
     """A run's averaged weights -> a model file with latent statistics, and a model card."""
-    from .training.export import export_weights as export
+    from ..training.export import export_weights as export
 
     _check_model_file(target, force)
     checkpoint = export(run, target, half=half, best=best)
@@ -355,9 +355,9 @@ def evaluate(
     force: Force = False,
 ) -> None:
     """How good reconstructions are: tables, pictures, and a page to listen to."""
+    from ..evaluation.evaluate import Settings
+    from ..evaluation.report import run
     from . import jobs
-    from .evaluate import Settings
-    from .report import run
 
     codecs = [f"{name}@{n}" if n > 1 else name for name in models or ["mini"] for n in steps or [1]]
     names = (*codecs, *(against or []))
@@ -380,9 +380,9 @@ def probe(
     force: Force = False,
 ) -> None:
     """How much a linear classifier finds in the latents, in the features, and in a log-mel spectrogram."""
+    from ..codec import EncoderDecoder
+    from ..evaluation.probe import run
     from . import jobs
-    from .codec import EncoderDecoder
-    from .probe import run
 
     jobs.check_free(output / "probe.json", force)
     codec = EncoderDecoder(model=model, device=device, dtype=dtype)
@@ -413,8 +413,8 @@ def _load(
     batch_size: int = 1,
 ) -> EncoderDecoder:
     """The codec, unless there is nothing to do for it."""
+    from ..codec import EncoderDecoder
     from . import jobs
-    from .codec import EncoderDecoder
 
     if len(planned) == 1:
         jobs.check_free(planned[0].target, force)

@@ -22,10 +22,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import __version__, audio, jobs, metrics
-from .codecs import make_codec
-from .errors import InputError
+from .. import __version__, audio
+from ..cli import jobs
+from ..errors import InputError
+from . import metrics
 from .frechet import make_distance
+from .peers import make_codec
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from music2latent import InputError, windows
+from music2latent import InputError, chunks
 from music2latent.autoencoder import Autoencoder
+from music2latent.chunks import Cutter, Joiner, Padding, WindowPlan
 from music2latent.config import PRESETS
-from music2latent.windows import Cutter, Joiner, Padding, WindowPlan
 
 from .helpers import NoNorm, reference_checkpoint
 
@@ -80,7 +80,7 @@ def test_cut_and_join_is_the_identity_for_any_length_and_blocks(plan: WindowPlan
         weights = plan.weights(count, first=start == 0, last=last, per_latent=SMALL.frame_size)
         until = start + (count if last else plan.step)
         parts.append(joiner.push(body * weights, start * SMALL.frame_size, until * SMALL.frame_size))
-    assert spans == list(plan.spans(windows.latents_needed(n, SMALL)))
+    assert spans == list(plan.spans(chunks.latents_needed(n, SMALL)))
     joined = torch.cat(parts, dim=-1)[:, SMALL.edge :][:, :n]
     torch.testing.assert_close(joined, torch.from_numpy(signal))
 
@@ -89,7 +89,7 @@ def test_cut_and_join_is_the_identity_for_any_length_and_blocks(plan: WindowPlan
 def test_padding_mirrors_and_covers_every_sample_four_times(n: int, sizes: list[int]) -> None:
     signal = np.arange(1, n + 1, dtype=np.float32)[None]
     padded = torch.cat(_padded(signal, sizes), dim=-1).numpy()
-    length = windows.latents_needed(n, SMALL)
+    length = chunks.latents_needed(n, SMALL)
     before, after = SMALL.edge, length * SMALL.frame_size - n
     assert after >= SMALL.edge
     assert (padded == np.pad(signal, ((0, 0), (before, after)), "symmetric")).all()
@@ -122,12 +122,12 @@ def test_context_is_how_far_the_network_sees(name: str) -> None:
     # Gradients rather than differences: what comes through the last taps is far below a difference's rounding.
     x = torch.randn(1, 2, config.bins, per_latent * length, dtype=torch.float64, requires_grad=True)
     model.encoder(x)[..., place].sum().backward()
-    assert _reach(x.grad, per_latent, place) == windows.encoder_context(config)
+    assert _reach(x.grad, per_latent, place) == chunks.encoder_context(config)
 
     z = torch.randn(1, 64, length, dtype=torch.float64, requires_grad=True)
     decoded = model.decode(z, lambda step: x.detach())
     decoded[..., per_latent * place : per_latent * (place + 1)].sum().backward()
-    assert _reach(z.grad, 1, place) == windows.decoder_context(config)
+    assert _reach(z.grad, 1, place) == chunks.decoder_context(config)
 
 
 def _reach(gradient: torch.Tensor, per_latent: int, place: int) -> int:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import audio, spectrogram
-from .errors import missing_extra
-from .files import replacing
-from .latents import Latents
+from .. import audio, spectrogram
+from ..errors import missing_extra
+from ..files import replacing
+from ..latents import Latents
 
 SECONDS = 20.0
 """Longer audio is shown up to here."""

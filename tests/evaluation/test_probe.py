@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 from music2latent.errors import InputError
-from music2latent.probe import linear_probe, read_tasks, table
+from music2latent.evaluation.probe import linear_probe, read_tasks, table
 
-from .test_cli import Result
+from ..cli.test_coding import Result
 
 RATE = 44100
 

@@ -20,8 +20,8 @@ from music2latent.audio import write_audio
 from music2latent.checkpoint import read_checkpoint, write_safetensors
 from music2latent.cli import main
 
-from .helpers import CLIP, reference_checkpoint, sound
-from .test_audio import disk_with
+from ..helpers import CLIP, reference_checkpoint, sound
+from ..test_audio import disk_with
 
 
 @pytest.fixture(scope="module")

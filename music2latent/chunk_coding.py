@@ -21,10 +21,10 @@ from torch import Tensor
 
 from . import spectrogram
 from .autoencoder import Autoencoder
+from .chunks import Cutter, Joiner, Padding, WindowPlan
 from .errors import InputError
 from .noise import keyed_noise
 from .threads import Together
-from .windows import Cutter, Joiner, Padding, WindowPlan
 
 Noise = Callable[[tuple[int, ...]], Any]
 """From a shape to that much standard normal noise, as an array or tensor."""

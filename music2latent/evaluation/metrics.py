@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import missing_extra
+from ..errors import missing_extra
 
 SILENT = 1e-4
 """Magnitudes below this part of a window's energy count as it: 100 dB under a full-scale tone, nobody hears them."""

@@ -8,7 +8,7 @@ from music2latent.autoencoder import Autoencoder, parameter_shapes
 from music2latent.config import PRESETS
 from music2latent.nn.layers import Down, FrequencyAttention, ResBlock, Up
 
-from .helpers import reference_checkpoint, reference_codec, reference_keys
+from ..helpers import reference_checkpoint, reference_codec, reference_keys
 
 
 @pytest.mark.parametrize("name", ["official", "tiny", "mixed"])

@@ -18,14 +18,14 @@ import pytest
 import torch
 
 from music2latent.audio import open_audio, read_whole, write_audio
-from music2latent.codecs import make_codec
 from music2latent.errors import InputError
-from music2latent.evaluate import Settings, choose, interval
-from music2latent.frechet import make_distance
-from music2latent.metrics import METRICS
+from music2latent.evaluation.evaluate import Settings, choose, interval
+from music2latent.evaluation.frechet import make_distance
+from music2latent.evaluation.metrics import METRICS
+from music2latent.evaluation.peers import make_codec
 
-from .helpers import CLIP, sound
-from .test_cli import INTERRUPTED, Result
+from ..cli.test_coding import INTERRUPTED, Result
+from ..helpers import CLIP, sound
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -57,7 +57,7 @@ def test_int8_latents_are_half_the_bits_and_nearly_as_good(music: torch.Tensor) 
 
 
 def test_the_published_model_has_its_packages_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("music2latent.codecs.EncoderDecoder", lambda model, **_: model)
+    monkeypatch.setattr("music2latent.evaluation.peers.EncoderDecoder", lambda model, **_: model)
     assert [make_codec(name).codec for name in ("music2latent", "mini@2")] == ["SonyCSLParis/music2latent", "mini"]
 
 

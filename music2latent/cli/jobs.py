@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import InputError
+from ..errors import InputError
 
 Report = Callable[[float], None]
 """Told the fraction of a job that is done, 0 to 1."""

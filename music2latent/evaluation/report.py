@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from . import audio
+from .. import audio
+from ..files import replacing
 from .evaluate import Piece, Progress, Settings, evaluate
-from .files import replacing
 from .metrics import METRICS
 from .plot import log_frequency_decibels
 
@@ -70,7 +70,7 @@ def write_report(result: dict[str, Any], work: Path, output: Path, examples: int
     with replacing(output / "report.md") as partial:
         partial.write_text(text)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((files("music2latent") / "report.html").read_text())
+    template = environment.from_string((files(__package__) / "report.html").read_text())
     page = output / "index.html"
     with replacing(page) as partial:
         partial.write_text(

@@ -1,0 +1,1 @@
+"""How good reconstructions are: figures, a report to listen to, and probes of the latents."""
