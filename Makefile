@@ -1,7 +1,7 @@
 # make demo   reconstructs a clip with the bundled model: audio, picture and figures in demo-output/
 # make test   the test suite          make lint   format, lint and types
 # make evaluate   the tables of docs/evaluation.md, from the corpus on
-# make bench  the tables of benchmarks/README.md, beside the published package and other codecs
+# make bench  the tables of benchmarks/README.md, beside the official package and other codecs
 # make wheel  the wheel, installed into an empty environment and run there
 PYTHON ?= python3
 BIN := .venv/bin

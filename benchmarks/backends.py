@@ -3,7 +3,7 @@
     pip install openvino nncf onnx onnxruntime
     python benchmarks/backends.py
 
-One window of each shape through the encoder, and through upsampler and denoiser: PyTorch as the package runs it, then
+One chunk of each shape through the encoder, and through upsampler and denoiser: PyTorch as the package runs it, then
 OpenVINO, its 8-bit integers (calibrated by NNCF on the very input that is timed), and ONNX Runtime. Writes backends.md.
 """
 
@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from unittest.mock import patch
 
 import nncf
 import numpy as np
@@ -28,9 +27,7 @@ from torch import Tensor, nn
 from music2latent import EncoderDecoder
 from music2latent.audio import open_audio, read_whole
 from music2latent.autoencoder import Autoencoder
-from music2latent.nn import fused
-from music2latent.nn.layers import Up
-from music2latent.spectrogram import analyse, frame
+from music2latent.spectrogram import analyse, segment
 
 HERE = Path(__file__).parent
 CLIP = HERE.parent / "examples" / "clip.ogg"
@@ -49,12 +46,12 @@ class Decoder(nn.Module):
         return self.model.denoiser(x, c_noise, self.model.decoder(latents))
 
 
-def parts(model: Autoencoder, window: int) -> list[Part]:
-    """Encoder and decoder with the inputs of a window, the clip's sound and noise."""
+def parts(model: Autoencoder, chunk: int) -> list[Part]:
+    """Encoder and decoder with the inputs of a chunk, the clip's sound and noise."""
     config = model.config
     audio = torch.from_numpy(read_whole(open_audio(CLIP), config.sample_rate)[:1])
-    samples = audio[:, : window * config.frame_size + config.edge]
-    spectrogram = analyse(frame(samples, config.hop_length)).to(model.dtype)
+    samples = audio[:, : chunk * config.frame_size + config.edge]
+    spectrogram = analyse(segment(samples, config.hop_length)).to(model.dtype)
     noise = torch.randn(spectrogram.shape, generator=torch.Generator().manual_seed(0)).to(model.dtype)
     c_noise = torch.full((1,), config.sigma_max, dtype=model.dtype).log() / 4
     return [(model.encoder, (spectrogram,)), (Decoder(model), (model.encoder(spectrogram), noise, c_noise))]
@@ -91,11 +88,12 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 @torch.no_grad()
-def table(title: str, load: Callable[[str], EncoderDecoder], window: int, folder: Path) -> list[str]:
+def table(title: str, load: Callable[[str], EncoderDecoder], chunk: int, folder: Path) -> list[str]:
     """Milliseconds and errors of everything, for one model."""
     rows: dict[str, list[str]] = {}
-    exact = parts(load("float32").gen, window)
-    rounded = parts(load("bfloat16").gen, window)
+    exact = parts(load("float32").gen, chunk)
+    rounded = parts(load("bfloat16").gen, chunk)
+    plain = parts(load("float32").gen.use_plain_layers(), chunk)
     for number, (network, inputs) in enumerate(exact):
         expected = network(*inputs).numpy()
         half, half_inputs = rounded[number]
@@ -104,13 +102,12 @@ def table(title: str, load: Callable[[str], EncoderDecoder], window: int, folder
             return network(*inputs).float().numpy()
 
         candidates = [("ours, float32", ours), ("ours, bfloat16", lambda: ours(half, half_inputs))]  # noqa: B023
-        with patch.object(fused, "takes", lambda x: False), patch.object(Up, "folded", Up.plain):  # theirs to improve
-            candidates += list(runtimes((network, inputs), folder))
+        candidates += runtimes(plain[number], folder)  # what they make of PyTorch's own layers
         for name, run in candidates:
             error = np.linalg.norm(np.asarray(run()) - expected) / np.linalg.norm(expected)
             rows.setdefault(name, []).extend([f"{1000 * seconds(run):.0f}", f"{error:.1e}"])
             print(title, name, rows[name], flush=True)
-    lines = [f"## {title}, one window of {window} latents", ""]
+    lines = [f"## {title}, one chunk of {chunk} latents", ""]
     lines += ["| | encode (ms) | error | decode (ms) | error |", "|---|---:|---:|---:|---:|"]
     return [*lines, *(f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows.items()), ""]
 

@@ -1,4 +1,4 @@
-"""Speed and memory beside the published package and other codecs; long files; start-up.
+"""Speed and memory beside the official package and other codecs; long files; start-up.
 
     make bench        which is: python benchmarks/bench.py --peers PYTHON-OF-THEIR-ENVIRONMENT
 
@@ -31,7 +31,7 @@ from music2latent.config import PRESETS
 HERE = Path(__file__).parent
 OURS = ("auto", "float32", "mini", "auto, GPU", "compiled, GPU")
 NAMES = {
-    "published": "music2latent 0.1.8, official shape",
+    "official": "music2latent 0.1.8, official shape",
     "auto": "ours, official shape, default precision",
     "float32": "ours, official shape, float32",
     "mini": "ours, the bundled model",
@@ -39,7 +39,7 @@ NAMES = {
     "codicodec": "codicodec 0.1.2, stereo",
     "dac": "descript-audio-codec 1.0.0, 44 kHz",
     "encodec": "encodec 0.1.1, 24 kHz, 6 kbit/s",
-    "published, GPU": "music2latent 0.1.8, official shape, GPU",
+    "official, GPU": "music2latent 0.1.8, official shape, GPU",
     "auto, GPU": "ours, official shape, GPU",
     "compiled, GPU": "ours, official shape, GPU, compiled",
 }
@@ -51,7 +51,7 @@ MINUTES = (1, 10, 60)
 
 
 def official_checkpoint(path: Path) -> None:
-    """A checkpoint in the published package's own format, with random weights of the official shape."""
+    """A checkpoint in the official package's own format, with random weights of the official shape."""
     torch.manual_seed(0)
     model = Autoencoder(PRESETS["official"])
     for parameter in model.parameters():
@@ -169,9 +169,9 @@ def report(results: dict[str, Any]) -> str:
     lines = ["# Speed and memory", "", "    make bench", "", f"On {results['machine']}; {rounds}.", ""]
     for seconds in sorted({row["seconds"] for row in results["peers"]}):
         rows = {row["codec"]: row for row in results["peers"] if row["seconds"] == seconds}
-        base = rows.get("published", {})
+        base = rows.get("official", {})
         lines += [f"## {seconds:g} s of audio, one channel", ""]
-        columns = ["x real time", "x published", "peak (GB)"]
+        columns = ["x real time", "x official", "peak (GB)"]
         lines += [
             "| | " + " | ".join(["encode (s)", *columns, "decode (s)", *columns]) + " |",
             "|---" + "|---:" * 8 + "|",

@@ -1,9 +1,9 @@
-"""What precision, windows and overlaps cost, against float32 decoding of the whole file, and what seams do.
+"""What precision, chunks and overlaps cost, against float32 decoding of the whole file, and what seams do.
 
     python benchmarks/quality.py [DIR ...] [--model mini]
 
 Writes benchmarks/quality.md. Distances are those of `music2latent evaluate`. A seam's jump is the spectral flux where
-one window hands over to the next, over the flux elsewhere, in the reconstruction less in the original, in dB.
+one chunk hands over to the next, over the flux elsewhere, in the reconstruction less in the original, in dB.
 """
 
 from __future__ import annotations
@@ -20,20 +20,22 @@ import typer
 from torch import Tensor
 
 from music2latent import EncoderDecoder
-from music2latent.checkpoint import load_checkpoint
+from music2latent.chunks import ChunkPlan
 from music2latent.evaluation.evaluate import Settings, choose
-from music2latent.evaluation.metrics import log_spectral_distance, multi_resolution_stft
+from music2latent.evaluation.metrics import multi_resolution_stft
 from music2latent.evaluation.peers import Ours
+from music2latent.pretrained import load_checkpoint
+from music2latent.stft import log_spectral_distance
 
 HERE = Path(__file__).parent
-WHOLE = (10**6, 0)
+WHOLE = ChunkPlan(10**6, 0)
 VARIANTS = {
     "float32, whole file": ("float32", WHOLE),
     "bfloat16, whole file": ("bfloat16", WHOLE),
     "float32, latents in 8 bits, whole file": ("int8", WHOLE),
     **{
-        f"float32, windows of {window}, overlap {overlap}": ("float32", (window, overlap))
-        for window, overlap in (
+        f"float32, chunks of {length}, overlap {overlap}": ("float32", ChunkPlan(length, overlap))
+        for length, overlap in (
             *((108, 23), (108, 8), (108, 4), (64, 8), (64, 4), (32, 4), (16, 4), (8, 2), (4, 1)),
             *((108, 0), (64, 0), (32, 0), (8, 0), (4, 0)),
         )
@@ -64,18 +66,21 @@ def main(
 ) -> None:
     """Measure and write the table."""
     checkpoint = load_checkpoint(model)
-    pieces = choose(folders or [HERE.parent / "examples"], Settings((), limit, seconds, seconds))
+    pieces = choose(
+        folders or [HERE.parent / "examples"], Settings(codecs=(), limit=limit, seconds=seconds, min_seconds=seconds)
+    )
     rows: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in VARIANTS}
     for piece in pieces:
         reference, whole = piece.read()[:1], None
-        for name, (dtype, window) in VARIANTS.items():
+        for name, (dtype, plan) in VARIANTS.items():
             precision = "float32" if dtype == "int8" else dtype
-            codec = EncoderDecoder(model=replace(checkpoint, window=window), device="cpu", dtype=precision)
+            codec = EncoderDecoder(model=replace(checkpoint, chunk_plan=plan), device="cpu", dtype=precision)
             found = Ours(codec, 8 if dtype == "int8" else 16, 1)(reference, piece.sample_rate, 0).audio
             whole = found if whole is None else whole
             frame = codec.frame_size * piece.sample_rate / codec.sample_rate
-            first, step = window[0] - window[1] / 2, window[0] - window[1]
-            seams = [round((first + i * step) * frame) for i in range(round(reference.shape[-1] / frame) // step + 1)]
+            first = plan.length - plan.overlap / 2
+            count = round(reference.shape[-1] / frame) // plan.step + 1
+            seams = [round((first + index * plan.step) * frame) for index in range(count)]
             seams = [seam for seam in seams if seam < reference.shape[-1] - frame]
             rows[name].append(
                 (
@@ -95,7 +100,7 @@ def main(
     text += "\n".join(lines) + "\n"
     typer.echo(text)
     command = shlex.join(["python", "benchmarks/quality.py", *sys.argv[1:]])
-    output.write_text(f"# What precision and windows cost\n\n    {command}\n\n{text}")
+    output.write_text(f"# What precision and chunks cost\n\n    {command}\n\n{text}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python benchmarks/training.py [configs/mini.toml] [--data DIR] [--iterations 25]
 
-All start from the same weights and see the same crops and noise, of data decoded once. "Plain" is what the same loop
+All start from the same weights and see the same crops and noise, of cached data. "Plain" is what the same loop
 is without this project's work: float32, the default layout, PyTorch's own normalisation and attention, the system's own
 way with freed memory. "Memory kept" is that with `keep_freed_memory`. Each is a process; they take steps in turn, so
 that whatever else the machine does falls on all. Then the recipe trains on its own, for the time it waits for data.
@@ -32,7 +32,7 @@ from torch.nn import functional
 from music2latent.devices import keep_freed_memory
 from music2latent.nn import layers
 from music2latent.training.config import load_config
-from music2latent.training.data import Source, decode_once, index_folder, parse_source
+from music2latent.training.data import AudioFolder, cache_audio, index_folder, parse_folder
 from music2latent.training.log import Totals
 from music2latent.training.loop import Run, make_accelerator
 
@@ -47,14 +47,14 @@ ALONE = 30
 SETTINGS = ["workers=2", "warmup=5"]
 
 
-def take_steps(connection: Connection, config: Path, sources: list[Source], side: str) -> None:
+def take_steps(connection: Connection, config: Path, data: list[AudioFolder], side: str) -> None:
     """A step for every True that comes, answered with its seconds and its loss; then the peak memory in bytes."""
     own, keep = SIDES[side]
     if keep:
         keep_freed_memory()
     resolved = load_config(config, [*SETTINGS, *own])
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(resolved, sources, Path(folder), make_accelerator(resolved.recipe))
+        run = Run(resolved, data, Path(folder), make_accelerator(resolved.recipe))
         if own:
             layers.attention = functional.scaled_dot_product_attention
         batches = run.batches()
@@ -66,14 +66,14 @@ def take_steps(connection: Connection, config: Path, sources: list[Source], side
     connection.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
-def in_turn(config: Path, sources: list[Source], iterations: int) -> dict[str, tuple[list[float], list[float], int]]:
+def in_turn(config: Path, data: list[AudioFolder], iterations: int) -> dict[str, tuple[list[float], list[float], int]]:
     """Seconds and loss of every step of every side, taken in turn, and its peak memory."""
     spawn = multiprocessing.get_context("spawn")
     ends = {}
     for side, (own, _) in SIDES.items():
         os.environ["MUSIC2LATENT_FUSED"] = "0" if own else "1"  # the process that is started now inherits it
         ends[side], theirs = spawn.Pipe()
-        spawn.Process(target=take_steps, args=(theirs, config, sources, side)).start()
+        spawn.Process(target=take_steps, args=(theirs, config, data, side)).start()
     taken: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
     for _ in range(iterations):
         for side, end in ends.items():
@@ -84,11 +84,11 @@ def in_turn(config: Path, sources: list[Source], iterations: int) -> dict[str, t
     return {side: ([t for t, _ in taken[side]], [loss for _, loss in taken[side]], ends[side].recv()) for side in SIDES}
 
 
-def waiting(config: Path, data: list[str], decoded: Path) -> float:
+def waiting(config: Path, data: list[str], cache: Path) -> float:
     """The share of its time that a training process waits for data, on its own."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "music2latent", "train", str(config), "--output", folder]
-        command += ["--decode-to", str(decoded), *(f"--data={one}" for one in data)]
+        command += ["--cache", str(cache), *(f"--data={one}" for one in data)]
         command += [f"--set={one}" for one in (f"iterations={ALONE}", "log_every=10", *SETTINGS)]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         rows = [json.loads(line) for line in (Path(folder) / "stats.jsonl").read_text().splitlines()]
@@ -107,9 +107,9 @@ def main(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         waits = waiting(config, folders, folder / "int16")
-        sources = [index_folder(path, weight, folder) for path, weight in map(parse_source, folders)]
-        sources = [decode_once(source, resolved.model.sample_rate, folder / "int16") for source in sources]
-        taken = in_turn(config, sources, iterations)
+        indexed = [index_folder(path, weight, folder) for path, weight in map(parse_folder, folders)]
+        cached = [cache_audio(one, resolved.model.sample_rate, folder / "int16") for one in indexed]
+        taken = in_turn(config, cached, iterations)
     batch = resolved.recipe.batch_size
     lines = ["| | iterations / s | crops / s | times plain | peak memory |", "|---|---:|---:|---:|---:|"]
     seconds = {side: statistics.median(times[SKIPPED:]) for side, (times, _, _) in taken.items()}
@@ -119,7 +119,7 @@ def main(
     plain, recipe = taken["plain float32"][1], taken["the recipe"][1]
     apart = statistics.mean(abs(b - a) / a for a, b in zip(plain, recipe, strict=True))
     text = (
-        f"`{config.name}`, {batch} crops of {resolved.recipe.crop_frames} frames a step, {iterations} steps of every "
+        f"`{config.name}`, {batch} crops of {resolved.recipe.crop_columns} columns a step, {iterations} steps of every "
         f"side in turn, on {processor()}, torch {torch.__version__}.\n\n" + "\n".join(lines) + "\n\n"
         f"In plain float32 the loss goes from {plain[0]:.3f} to {plain[-1]:.3f}, with the recipe from {recipe[0]:.3f} "
         f"to {recipe[-1]:.3f}; on average the two curves are {apart:.2%} apart. On its own, with two workers, it "

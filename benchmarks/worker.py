@@ -3,7 +3,7 @@
 Encodes, and leaves the code in the file CODE; where that file exists, decodes it.
 
 Runs in either environment, ours or that of the peers, and so imports neither before it knows which. All networks have
-random weights, on which speed does not depend: the same file of the official shape for the published package and for
+random weights, on which speed does not depend: the same file of the official shape for the official package and for
 ours, and for the others whatever their constructors draw; where one insists on loading, what it loads is thrown away.
 """
 
@@ -27,7 +27,7 @@ Pair = tuple[int, Callable[[np.ndarray], Any], Callable[[Any], Any]]
 """Sample rate; audio `[n]` -> code; code -> audio."""
 
 
-def published(checkpoint: str, device: str = "cpu") -> Pair:
+def official(checkpoint: str, device: str = "cpu") -> Pair:
     with patch.object(huggingface_hub, "hf_hub_download", return_value=checkpoint):  # it asks for its own model anyway
         from music2latent import EncoderDecoder
 
@@ -42,7 +42,7 @@ def ours(**options: Any) -> Callable[[str], Pair]:
         codec = EncoderDecoder(load_path_inference=checkpoint, **options)
         if not options.get("compile"):
             return codec.sample_rate, codec.encode, codec.decode
-        # Windows of full length are compiled: the length is named.
+        # Chunks of full length are compiled: the length is named.
         size, edge = codec.frame_size, codec.config.edge
         encode = lambda x: codec.encode(x, max_waveform_length=(len(x) - edge) // size * size)  # noqa: E731
         return codec.sample_rate, encode, lambda z: codec.decode(z, max_waveform_length=z.shape[-1] * size)
@@ -98,7 +98,7 @@ def encodec(checkpoint: str) -> Pair:
 
 
 CODECS: dict[str, Callable[[str], Pair]] = {
-    "published": published,
+    "official": official,
     "float32": ours(device="cpu", dtype="float32"),
     "auto": ours(device="cpu"),
     "mini": mini,
@@ -106,7 +106,7 @@ CODECS: dict[str, Callable[[str], Pair]] = {
     "codicodec": codicodec,
     "dac": dac,
     "encodec": encodec,
-    "published, GPU": partial(published, device="cuda"),
+    "official, GPU": partial(official, device="cuda"),
     "auto, GPU": ours(device="cuda"),
     "compiled, GPU": ours(device="cuda", compile=True),
 }

@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
 
-_HOMES = {
+_MODULES = {
     "EncoderDecoder": "codec",
     "Latents": "latents",
     "ModelConfig": "config",
-    "load_model": "checkpoint",
+    "load_model": "pretrained",
     "InputError": "errors",
 }
 __all__ = ["EncoderDecoder", "InputError", "Latents", "ModelConfig", "__version__", "load_model"]
 
 if TYPE_CHECKING:
-    from .checkpoint import load_model
     from .codec import EncoderDecoder
     from .config import ModelConfig
     from .errors import InputError
     from .latents import Latents
+    from .pretrained import load_model
 
 
 def __getattr__(name: str) -> Any:
     """Public names are imported when they are first used: torch alone takes a second or two."""
-    if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    if name in _MODULES:
+        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

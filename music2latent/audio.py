@@ -1,28 +1,34 @@
-"""Audio files, and nothing else knows them: block-wise reading and writing, resampling, arrays at the door.
+"""Audio files, the only module that opens them: block-wise reading and writing, and WAV on a pipe.
 
-Everything passes as blocks `[C, n]` of float32 in [-1, 1], so that length costs no memory.
+Audio passes as blocks `[C, n]` of float32 in [-1, 1], so that length costs no memory.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import wave
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 import soundfile
-import soxr
-import torch
 
+from .arrays import as_float, check_finite
 from .errors import InputError, whole_number
 from .files import replacing
+from .resampling import resample
 from .threads import ahead
 
 BLOCK_SAMPLES = 1 << 17
 """Samples that are read or written at a time."""
+
+AudioFile: TypeAlias = str | os.PathLike[str] | BinaryIO
+"""A path, or a seekable file object opened for reading bytes, such as fsspec's."""
 
 FORMATS = {
     ".wav": ("WAV", "PCM_16"),
@@ -44,9 +50,13 @@ _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _MAX_CHANNELS = {".flac": 8, ".mp3": 2}
 _WAV_LIMIT = 4_000_000_000  # bytes; a .wav file counts them in 32 bits
+_ENDLESS = 0x7FFFF000  # bytes that the header of a WAV on a pipe promises: its end is not known yet
 
 
-@dataclass(frozen=True)
+# ------------------------------------------------------------------------------------------------ reading
+
+
+@dataclass(frozen=True, kw_only=True)
 class AudioSource:
     """Audio to be read, from a file or an array: its facts, and how to get at its samples."""
 
@@ -63,15 +73,20 @@ class AudioSource:
         return self.num_samples / self.sample_rate
 
 
+def is_file(audio: Any) -> bool:
+    """Whether this is a path or a file object, not an array of samples."""
+    return isinstance(audio, (str, os.PathLike)) or hasattr(audio, "read")
+
+
 def open_source(audio: Any, sample_rate: int | None) -> AudioSource:
-    """A path, or an array or tensor `[n]` or `[C, n]` with its sample rate, as a source.
+    """A file (`AudioFile`), or an array or tensor `[n]` or `[C, n]` with its sample rate, as a source.
 
     Raises:
         InputError: an unusable file or array, a rate missing for an array or given for a file.
     """
-    if isinstance(audio, (str, os.PathLike)):
+    if is_file(audio):
         if sample_rate is not None:
-            raise InputError(f"sample_rate = {sample_rate} beside a path; a file knows its own rate, leave it out")
+            raise InputError(f"sample_rate = {sample_rate} beside a file; a file knows its own rate, leave it out")
         return open_audio(audio)
     if sample_rate is None:
         raise InputError("an array without sample_rate; pass the rate of its samples in Hz")
@@ -85,70 +100,103 @@ def open_source(audio: Any, sample_rate: int | None) -> AudioSource:
             yield samples[:, start : start + BLOCK_SAMPLES]
 
     channels, num_samples = samples.shape
-    return AudioSource(rate, channels, num_samples, "array", blocks)
+    return AudioSource(sample_rate=rate, channels=channels, num_samples=num_samples, format="array", blocks=blocks)
 
 
-def open_audio(path: str | os.PathLike[str]) -> AudioSource:
+def open_audio(file: AudioFile) -> AudioSource:
     """Look into an audio file without reading its samples.
 
     Raises:
-        InputError: missing, a folder, empty, not audio, truncated, or without samples.
+        InputError: missing, a folder, empty, not audio, truncated, without samples, or a file object that cannot seek.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: a folder, expected an audio file")
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: an empty file (0 bytes), expected audio")
+    name = _name(file)
     try:
-        with soundfile.SoundFile(path) as file:
-            format, log = f"{file.format} {file.subtype}", file.extra_info
-            facts = (file.samplerate, file.channels, file.frames)
+        with _binary(file) as stream:
+            if stream.seek(0, os.SEEK_END) == 0:
+                raise InputError(f"{name}: an empty file (0 bytes), expected audio")
+        with _sound_file(file) as sound:
+            format, log = f"{sound.format} {sound.subtype}", sound.extra_info
+            rate, channels, num_samples = sound.samplerate, sound.channels, sound.frames
+        if _is_truncated(file, format, log):
+            raise InputError(f"{name}: truncated, the file ends before its audio does; get a complete copy of it")
     except soundfile.LibsndfileError as error:
         accepted = ", ".join(suffix[1:] for suffix in FORMATS)
-        raise InputError(f"{path}: not audio that can be read ({error.error_string} Accepted: {accepted})") from error
+        raise InputError(f"{name}: not audio that can be read ({error.error_string} Accepted: {accepted})") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if _is_truncated(path, format, log):
-        raise InputError(f"{path}: truncated, the file ends before its audio does; get a complete copy of it")
-    if facts[2] == 0:
-        raise InputError(f"{path}: audio without samples; at least one is needed")
-    return AudioSource(*facts, format, lambda: _file_blocks(path, facts[2], format))
+        raise InputError(f"{name}: cannot be read ({error.strerror or error})") from error
+    if num_samples == 0:
+        raise InputError(f"{name}: audio without samples; at least one is needed")
+    return AudioSource(
+        sample_rate=rate,
+        channels=channels,
+        num_samples=num_samples,
+        format=format,
+        blocks=lambda: _file_blocks(file, num_samples, format),
+    )
 
 
-def _file_blocks(path: Path, num_samples: int, format: str) -> Iterator[np.ndarray]:
-    done = 0
+def _name(file: AudioFile) -> str:
+    """What messages call the file."""
+    if isinstance(file, (str, os.PathLike)):
+        return os.fspath(file)
+    return str(getattr(file, "name", None) or type(file).__name__)
+
+
+@contextmanager
+def _binary(file: AudioFile) -> Iterator[BinaryIO]:
+    """The file's bytes. A caller's file object is not closed."""
+    if isinstance(file, (str, os.PathLike)):
+        if Path(file).is_dir():
+            raise InputError(f"{file}: a folder, expected an audio file")
+        if not Path(file).exists():
+            raise InputError(f"{file}: no such file")
+        with Path(file).open("rb") as stream:
+            yield stream
+    elif isinstance(cast(Any, file), io.TextIOBase) or not file.seekable():
+        raise InputError(f"{_name(file)}: a file object must be seekable and opened as bytes ('rb'), or an io.BytesIO")
+    else:
+        yield file
+
+
+def _sound_file(file: AudioFile) -> soundfile.SoundFile:
+    """Opened at its start; libsndfile opens paths by itself, which is faster than reading through Python."""
+    if not isinstance(file, (str, os.PathLike)):
+        file.seek(0)
+    return soundfile.SoundFile(file)
+
+
+def _file_blocks(file: AudioFile, num_samples: int, format: str) -> Iterator[np.ndarray]:
+    name, done = _name(file), 0
     try:
-        with soundfile.SoundFile(path) as file:
-            while len(block := file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
-                yield check_finite(block.T, f"{path}", done)
+        with _sound_file(file) as sound:
+            while len(block := sound.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
+                yield check_finite(block.T, name, done)
                 done += len(block)
     except soundfile.LibsndfileError as error:
-        raise InputError(f"{path}: damaged after sample {done} of {num_samples} ({error})") from error
-    # Without a length in its header an MP3's length is estimated, to about two frames of 1152 samples.
+        raise InputError(f"{name}: damaged after sample {done} of {num_samples} ({error})") from error
+    # Without a length in its header an MP3's length is estimated, to about two of its blocks of 1152 samples.
     if num_samples - done > (2304 if format.startswith("MP3") else 0):
         raise InputError(
-            f"{path}: truncated, {done} of {num_samples} samples could be read; "
+            f"{name}: truncated, {done} of {num_samples} samples could be read; "
             "if it plays to its end, repair its header with ffmpeg -i IN -c copy OUT"
         )
 
 
-def read_part(path: str | os.PathLike[str], start: int, num_samples: int) -> np.ndarray:
-    """Samples from `start` on, `[C, num_samples]`, by seeking: nothing before them is decoded.
+def read_part(file: AudioFile, start: int, num_samples: int) -> np.ndarray:
+    """Samples from `start` on, `[C, num_samples]`, by seeking: nothing before them is read.
 
     Raises:
         InputError: a file that cannot be read there, or ends before.
     """
     try:
-        with soundfile.SoundFile(path) as file:
-            file.seek(start)
-            block = file.read(num_samples, dtype="float32", always_2d=True).T
+        with _sound_file(file) as sound:
+            sound.seek(start)
+            block = sound.read(num_samples, dtype="float32", always_2d=True).T
     except soundfile.LibsndfileError as error:
-        raise InputError(f"{path}: cannot be read from sample {start} on ({error})") from error
+        raise InputError(f"{_name(file)}: cannot be read from sample {start} on ({error})") from error
     if block.shape[1] < num_samples:
-        raise InputError(f"{path}: truncated, ends before sample {start + num_samples}")
-    return check_finite(block, f"{path}", start)
+        raise InputError(f"{_name(file)}: truncated, ends before sample {start + num_samples}")
+    return check_finite(block, _name(file), start)
 
 
 def read_whole(source: AudioSource, sample_rate: int) -> np.ndarray:
@@ -157,12 +205,12 @@ def read_whole(source: AudioSource, sample_rate: int) -> np.ndarray:
     return np.concatenate(list(blocks), axis=-1)
 
 
-def _is_truncated(path: Path, format: str, log: str) -> bool:
+def _is_truncated(file: AudioFile, format: str, log: str) -> bool:
     """Whether a file is shorter than it says, where libsndfile reads what is there without a word."""
     if format.startswith("OGG"):
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - (1 << 17)))  # a page has 65 kB at most
-            tail = file.read()
+        with _binary(file) as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - (1 << 17)))  # a page has 65 kB at most
+            tail = stream.read()
         page = tail[tail.rfind(b"OggS") :]
         # A whole last page without its end-of-stream flag is fine: there are writers that never set it.
         return len(page) < 27 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
@@ -171,6 +219,9 @@ def _is_truncated(path: Path, format: str, log: str) -> bool:
         if int(actual) < int(size) < 0x7FFF0000:
             return True
     return False
+
+
+# ------------------------------------------------------------------------------------------------ writing
 
 
 def check_writable(path: Path, sample_rate: int, channels: int) -> None:
@@ -218,89 +269,31 @@ def write_audio(
         raise InputError(f"{path}: cannot be written ({error.error_string}); nothing was left there") from error
 
 
-class Resampler:
-    """Changes the rate of a signal pushed in blocks `[C, n]` (soxr, very high quality); equal rates pass through."""
-
-    def __init__(self, channels: int, rate_in: int, rate_out: int) -> None:
-        self._stream = None
-        if rate_in != rate_out:
-            self._stream = soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality="VHQ")
-        self._count, self._last = 0, np.zeros((channels, 0), np.float32)
-
-    def push(self, block: np.ndarray) -> np.ndarray:
-        """Add samples; returns those that are ready."""
-        if self._stream is None:
-            return block
-        self._last = block[:, :1] if block.shape[1] else self._last
-        out = self._stream.resample_chunk(np.ascontiguousarray(block.T)).T
-        self._count += out.shape[1]
-        return out
-
-    def flush(self) -> np.ndarray:
-        """The rest, at the signal's end."""
-        if self._stream is None:
-            return self._last
-        out = self._stream.resample_chunk(np.zeros((0, len(self._last)), np.float32), last=True).T
-        # One or two samples at a high rate are less than one at a lower: keep one, nothing may vanish.
-        return out if self._count + out.shape[1] else self._last
+# ------------------------------------------------------------------------------------------------ WAV on a pipe
 
 
-def resample(blocks: Iterable[np.ndarray], channels: int, rate_in: int, rate_out: int) -> Iterator[np.ndarray]:
-    """`Resampler` of a whole signal in blocks `[C, n]`."""
-    stream = Resampler(channels, rate_in, rate_out)
-    yield from (stream.push(block) for block in blocks)
-    if rate_in != rate_out:
-        yield stream.flush()
-
-
-def check_finite(audio: np.ndarray, name: str = "audio", offset: int = 0) -> np.ndarray:
-    """Refuse NaN and infinite samples of `[..., n]`, naming the first one's position.
+def open_wave_stream(stream: BinaryIO) -> tuple[Callable[[int], bytes], int, int]:
+    """A 16-bit WAV that cannot be seeked: a function that reads so many samples per channel, its rate, its channels.
 
     Raises:
-        InputError: there is one.
-    """
-    if not np.isfinite(audio).all():
-        bad = int(np.argwhere(~np.isfinite(audio))[:, -1].min())
-        raise InputError(f"{name}: NaN or infinite at sample {offset + bad}; samples must be finite, in [-1, 1]")
-    return audio
-
-
-_INTEGER_SCALES = {"int8": 2**7, "uint8": 2**7, "int16": 2**15, "uint16": 2**15, "int32": 2**31}
-
-
-def as_float(audio: Any, *, allow_empty: bool = False) -> torch.Tensor:
-    """An array or tensor of samples, any axes with time last, as a float32 tensor on its own device.
-
-    Integers are scaled by their range (unsigned ones are centred, as 8-bit WAV files are). Gradients are kept.
-
-    Raises:
-        InputError: no samples, NaN or infinite ones, complex, boolean or 64-bit integers, or time not last.
+        InputError: not a WAV, or not of 16 bits.
     """
     try:
-        tensor = audio if isinstance(audio, torch.Tensor) else torch.as_tensor(_plain(np.asarray(audio)))
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"audio of type {type(audio).__name__}, not an array of numbers; pass an array [C, n]"
-        ) from error
-    kind = str(tensor.dtype).removeprefix("torch.")
-    if kind in _INTEGER_SCALES:
-        scale = _INTEGER_SCALES[kind]
-        tensor = (tensor.to(torch.float64) - (scale if kind.startswith("u") else 0)).div(scale)
-    elif not tensor.is_floating_point():
-        raise InputError(f"audio of type {kind}: accepted are floats in [-1, 1] and {', '.join(_INTEGER_SCALES)}")
-    shape = tuple(tensor.shape)
-    if tensor.ndim == 0 or (tensor.numel() == 0 and not allow_empty):
-        raise InputError(f"audio of shape {list(shape)} has no samples; at least one is needed")
-    if tensor.ndim > 1 and shape[-1] <= 32 < shape[-2]:
-        raise InputError(f"audio of shape {list(shape)} looks like [n, C]; expected is time last, [C, n]: pass audio.T")
-    if not bool(torch.isfinite(tensor).all()):
-        check_finite(tensor.detach().cpu().numpy())
-    return tensor.to(torch.float32)
+        file = wave.open(stream)  # noqa: SIM115
+    except (wave.Error, EOFError) as error:
+        raise InputError(f"standard input is not a WAV stream ({error}); for raw samples give --sample-rate") from error
+    if file.getsampwidth() != 2:
+        raise InputError(f"standard input has {8 * file.getsampwidth()} bits; accepted are 16 (sox -b 16)")
+    return file.readframes, file.getframerate(), file.getnchannels()
 
 
-def _plain(array: np.ndarray) -> np.ndarray:
-    """The array as PyTorch takes it: native byte order, no long doubles, writeable, strides that are not negative."""
-    if array.dtype == np.longdouble:
-        array = array.astype(np.float64)
-    array = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
-    return array if array.flags.writeable else array.copy()
+def wave_stream_header(sample_rate: int, channels: int) -> bytes:
+    """What a 16-bit WAV of unknown length begins with."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.setnframes(_ENDLESS // (2 * channels))
+        file.writeframesraw(b"")
+        return buffer.getvalue()  # closing the file would put the true length, none, in its place

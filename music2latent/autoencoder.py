@@ -1,8 +1,11 @@
-"""The autoencoder: three networks, the spectrogram and the consistency function put together. One window at a time;
-windows over long signals are the codec's business."""
+"""The autoencoder: three networks, the spectrogram and the consistency function put together, for one chunk of audio.
+
+Long signals are cut into chunks by `chunk_coding`.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -14,17 +17,20 @@ from . import consistency, spectrogram
 from .config import ModelConfig
 from .nn.denoiser import Denoiser
 from .nn.encoder import Encoder
+from .nn.layers import GroupNorm, Up
 from .nn.upsampler import Upsampler
 
 
 class Autoencoder(nn.Module):
-    """Its state dict has the published keys in the published order: `encoder.*`, `decoder.*` (the upsampler), and the
+    """Its state dict has the official keys in the official order: `encoder.*`, `decoder.*` (the upsampler), and the
     denoiser's layers at the top level.
 
     Latents here are the tanh output in (-1, 1); the codec scales them to unit variance.
     """
 
     denoiser: Denoiser
+    compiled: Autoencoder
+    """The same model with compiled networks after `compile_networks`, else this one."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -34,28 +40,10 @@ class Autoencoder(nn.Module):
         denoiser = Denoiser(config)
         for name, module in denoiser.named_children():
             self.add_module(name, module)
-        # The same layers under one name for calling them, hidden from registration: each has one key only.
+        # Past nn.Module's registration, so that every layer has one key only.
         self.__dict__["denoiser"] = denoiser
-
-    @property
-    def sample_rate(self) -> int:
-        """Rate in Hz that the model was trained at."""
-        return self.config.sample_rate
-
-    @property
-    def latent_dim(self) -> int:
-        """Channels of the latents."""
-        return self.config.latent_dim
-
-    @property
-    def frame_size(self) -> int:
-        """Samples per latent."""
-        return self.config.frame_size
-
-    @property
-    def frame_rate(self) -> float:
-        """Latents per second."""
-        return self.config.sample_rate / self.config.frame_size
+        self.__dict__["compiled"] = self
+        self._calls: dict[nn.Module, Callable[..., Any]] = {}
 
     @property
     def num_parameters(self) -> int:
@@ -72,36 +60,45 @@ class Autoencoder(nn.Module):
         """What the networks compute in."""
         return self.encoder.gain.scale.dtype
 
-    def compile_networks(self) -> None:
-        """Compile the networks for the calls that say `fixed`: with inputs of a shape that will come often.
+    def use_plain_layers(self) -> Autoencoder:
+        """Compute with PyTorch's own layers alone, as exporters and other compilers want them; returns itself.
 
-        Every such shape is compiled once, which takes from seconds to minutes; on a GPU the result is a CUDA graph.
+        That is without the normalisation in C++ and without folded upsampling: slower, and equal but for rounding.
         """
-        networks = (self.encoder, self.decoder, self.denoiser)
-        self.__dict__["_compiled"] = {network: _compiled(network) for network in networks}
+        for module in self.modules():
+            if isinstance(module, (GroupNorm, Up)):
+                module.plain = True
+        return self
 
-    def _network(self, network: nn.Module, fixed: bool) -> Callable[..., Any]:
-        compiled: dict[nn.Module, Callable[..., Any]] = self.__dict__.get("_compiled", {})
-        return compiled.get(network, network) if fixed and not torch.is_grad_enabled() else network
+    def compile_networks(self) -> None:
+        """Make `compiled`: it shares the weights, and runs its networks through `torch.compile`.
 
-    def encode(self, frames: Tensor, *, fixed: bool = False) -> Tensor:
-        """audio frames `[B, T, n_fft]` (`spectrogram.frame`) -> latents `[B, D, T / frames_per_latent]` in (-1, 1)."""
-        return self._network(self.encoder, fixed)(spectrogram.analyse(frames).to(self.dtype)).to(frames.dtype)
+        Every shape of input is compiled once, which takes from seconds to minutes; on a GPU the result is a CUDA graph.
+        """
+        twin = copy.copy(self)
+        twin._calls = {network: _compiled(network) for network in (self.encoder, self.decoder, self.denoiser)}
+        self.__dict__["compiled"] = twin
 
-    def encode_features(self, frames: Tensor) -> Tensor:
-        """audio frames `[B, T, n_fft]` -> the encoder's features `[B, feature_dim, T / frames_per_latent]`."""
-        return self.encoder.features(spectrogram.analyse(frames).to(self.dtype)).to(frames.dtype)
+    def _call(self, network: nn.Module) -> Callable[..., Any]:
+        """The network, or what it was compiled to, which has no gradients."""
+        return network if torch.is_grad_enabled() else self._calls.get(network, network)
+
+    def encode(self, segments: Tensor) -> Tensor:
+        """`[B, T, n_fft]` (`spectrogram.segment`) -> latents `[B, D, T / columns_per_latent]` in (-1, 1)."""
+        return self._call(self.encoder)(spectrogram.analyse(segments).to(self.dtype)).to(segments.dtype)
+
+    def encode_features(self, segments: Tensor) -> Tensor:
+        """`[B, T, n_fft]` -> the encoder's features `[B, feature_dim, T / columns_per_latent]`."""
+        return self.encoder.features(spectrogram.analyse(segments).to(self.dtype)).to(segments.dtype)
 
     def denoise(self, x: Tensor, sigma: Tensor, pyramid: list[Tensor]) -> Tensor:
         """The consistency function D(x, sigma | pyramid), see `consistency.denoise`."""
         return consistency.denoise(self.denoiser, x, sigma, pyramid, self.config)
 
-    def decode(
-        self, latents: Tensor, draw: Callable[[int], Tensor], num_steps: int = 1, *, fixed: bool = False
-    ) -> Tensor:
+    def decode(self, latents: Tensor, draw: Callable[[int], Tensor], num_steps: int = 1) -> Tensor:
         """latents `[B, D, L]` in (-1, 1) -> spectrogram `[B, 2, F, T]`; `draw` as in `consistency.sample`."""
-        pyramid = self._network(self.decoder, fixed)(latents.to(self.dtype))
-        return consistency.sample(self._network(self.denoiser, fixed), pyramid, draw, self.config, num_steps)
+        pyramid = self._call(self.decoder)(latents.to(self.dtype))
+        return consistency.sample(self._call(self.denoiser), pyramid, draw, self.config, num_steps)
 
 
 def _compiled(network: nn.Module) -> Callable[..., Any]:
@@ -117,6 +114,6 @@ def _compiled(network: nn.Module) -> Callable[..., Any]:
 
 @cache
 def parameter_shapes(config: ModelConfig) -> dict[str, torch.Size]:
-    """Names and shapes of a model's weights, in the published order, which averaged weights rely on."""
+    """Names and shapes of a model's weights, in the official order, which averaged weights rely on."""
     with torch.device("meta"):
         return {name: parameter.shape for name, parameter in Autoencoder(config).named_parameters()}

@@ -1,14 +1,14 @@
-"""Long signals in overlapping windows: which latents each window covers, and how neighbours are cross-faded.
+"""Long signals in overlapping chunks: which latents each chunk covers, and how neighbours are cross-faded.
 
-Positions are latents. Window k covers [k * step, k * step + window) and the last one ends with the signal, so the plan
-of a stream is known before its length is. Between two windows lies an overlap that has three parts:
+Positions are latents. Chunk k covers [k * step, k * step + length) and the last one ends with the signal, so the plan
+of a stream is known before its length is. Between two chunks lies an overlap that has three parts:
 
-    previous window  ------------------------|margin|
-    next window              |margin|--------------------------
+    previous chunk  ------------------------|margin|
+    next chunk              |margin|--------------------------
                                     |  fade  |
 
-In the margin next to its edge a window does not count, for there its network saw padding instead of sound;
-over the fade it hands over to the other one. The two weights add up to one everywhere.
+In the margin next to its end a chunk has no weight, because there its network saw padding instead of sound; over the
+fade the weight moves from one to the other. The two weights add up to one everywhere.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ from .errors import InputError
 
 
 @dataclass(frozen=True)
-class WindowPlan:
-    """Windows of `window` latents, each sharing `overlap` latents with the next."""
+class ChunkPlan:
+    """Chunks of `length` latents, each sharing `overlap` latents with the next."""
 
-    window: int
+    length: int
     overlap: int
 
     def __post_init__(self) -> None:
-        if self.overlap < 0 or self.window < max(1, 2 * self.overlap):
+        if self.overlap < 0 or self.length < max(1, 2 * self.overlap):
             raise InputError(
-                f"windows of {self.window} latents with an overlap of {self.overlap}: "
-                f"a window must hold at least two overlaps, {max(1, 2 * self.overlap)} latents"
+                f"chunks of {self.length} latents with an overlap of {self.overlap}: "
+                f"a chunk must hold at least two overlaps, {max(1, 2 * self.overlap)} latents"
             )
 
     @property
     def step(self) -> int:
-        """Latents from one window's start to the next's."""
-        return self.window - self.overlap
+        """Latents from one chunk's start to the next's."""
+        return self.length - self.overlap
 
-    def spans(self, length: int) -> Iterator[tuple[int, int]]:
-        """[start, stop) of every window over a signal of `length` latents."""
+    def spans(self, num_latents: int) -> Iterator[tuple[int, int]]:
+        """[start, stop) of every chunk over a signal of so many latents."""
         start = 0
-        while start + self.window < length:
-            yield start, start + self.window
+        while start + self.length < num_latents:
+            yield start, start + self.length
             start += self.step
-        yield start, length
+        yield start, num_latents
 
     def weights(self, count: int, *, first: bool, last: bool, per_latent: int = 1) -> Tensor:
-        """Weights `[count * per_latent]` of one window of `count` latents, with `per_latent` values for each latent."""
+        """Weights `[count * per_latent]` of one chunk of `count` latents, with `per_latent` values for each latent."""
         weights = torch.ones(count * per_latent)
         # Centres of the values within an overlap, measured in overlaps; the fade is its middle quarter.
         centres = (torch.arange(self.overlap * per_latent) + 0.5) / max(self.overlap * per_latent, 1)
@@ -67,42 +67,42 @@ class WindowPlan:
 def encoder_context(config: ModelConfig) -> int:
     """Latents to either side that a latent's value depends on through the convolutions of the encoder.
 
-    (GroupNorm's statistics reach further, over the whole window: they move values by a few percent.)
+    (GroupNorm's statistics reach further, over the whole chunk: they move values by a few percent.)
     """
-    frames = 1  # conv_inp
+    columns = 1  # conv_inp
     stride = 1
     for level, layers in enumerate(config.layers_list_encoder):
-        frames += 2 * stride * layers  # two kernels of three per block
+        columns += 2 * stride * layers  # two kernels of three per block
         if level < len(config.freq_downsample_list) and not config.freq_downsample_list[level]:
-            frames += stride
+            columns += stride
             stride *= 2
-    frames += 2 * stride * config.num_bottleneck_layers
-    return -(-frames // config.frames_per_latent)
+    columns += 2 * stride * config.num_bottleneck_layers
+    return -(-columns // config.columns_per_latent)
 
 
 def decoder_context(config: ModelConfig) -> int:
     """The same for decoding in one step: upsampler, then the denoiser's way down and up."""
-    stride = config.frames_per_latent
-    frames = 2 * stride * config.num_bottleneck_layers + 1 + 1  # the bottleneck, conv_inp and conv_out
+    stride = config.columns_per_latent
+    columns = 2 * stride * config.num_bottleneck_layers + 1 + 1  # the bottleneck, conv_inp and conv_out
     for level in reversed(range(len(config.layers_list))):
-        frames += 2 * stride * (config.layers_list_encoder[level] + 2 * config.layers_list[level])
+        columns += 2 * stride * (config.layers_list_encoder[level] + 2 * config.layers_list[level])
         if level and not config.freq_downsample_list[level - 1]:
             stride //= 2
-            frames += 3 * stride  # the upsampler's Up, the denoiser's Down and Up
-    return -(-frames // config.frames_per_latent)
+            columns += 3 * stride  # the upsampler's Up, the denoiser's Down and Up
+    return -(-columns // config.columns_per_latent)
 
 
 def decoder_overlap(config: ModelConfig) -> int:
-    """Latents that neighbouring windows of a decoder share: a third of its context.
+    """Latents that neighbouring chunks of a decoder share: a third of its context.
 
-    More costs time (all of the context, 31 latents of the official shape, would be a third of a window of 10 s) and
+    More costs time (all of the context, 31 latents of the official shape, would be a third of a chunk of 10 s) and
     changes nothing that can be measured: benchmarks/quality.md.
     """
     return -(-decoder_context(config) // 3)
 
 
 def latents_needed(num_samples: int, config: ModelConfig) -> int:
-    """Latents that cover `num_samples` samples so that each of them lies in four spectrogram frames."""
+    """Latents that cover `num_samples` samples so that each of them lies in four segments of the spectrogram."""
     return -(-(num_samples + config.edge) // config.frame_size)
 
 

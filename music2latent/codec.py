@@ -1,6 +1,6 @@
-"""EncoderDecoder: what users hold. Two contracts on one model:
+"""EncoderDecoder, the codec. One model behind two interfaces:
 
-- `encode` / `decode`, the published package's, call for call: arrays in, latents out, at its lengths and windows;
+- `encode` / `decode`, the official package's, call for call: arrays in, latents out, at its lengths and chunks;
 - `compress` / `decompress` / `reconstruct`: any rate, length and channel count, and everything comes back.
 """
 
@@ -8,48 +8,52 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import audio as audio_files
-from . import chunk_coding, chunks
-from .checkpoint import Checkpoint, load_checkpoint, upload, write_folder
-from .config import ModelConfig
+from . import chunk_coding, chunks, hub
+from .arrays import as_float
+from .audio import is_file, open_audio, open_source, read_whole
+from .checkpoint import Checkpoint
+from .chunks import ChunkPlan
+from .config import DEFAULT_MODEL
 from .devices import keep_freed_memory, resolve_device, resolve_dtype
 from .errors import InputError, whole_number
 from .latents import Latents, as_values
+from .pretrained import load_checkpoint
+from .progress import Progress
+from .resampling import resample
 from .threads import ahead
 
 CODING_RATES = (44100, 48000)
 """Sample rates that audio can be coded at; all others are resampled to the model's own, the first."""
 
-DROP_IN_WINDOW = 44100 * 60
-"""The published package's default window in samples, at any sample rate."""
+OFFICIAL_CHUNK = 44100 * 60
+"""The official package's default chunk in samples, at any sample rate."""
 
-WINDOW_SECONDS = 10.0
-"""Default window of `compress` and `decompress`, for models without one of their own."""
+CHUNK_SECONDS = 10.0
+"""Default chunk of `compress` and `decompress`, for models without one of their own."""
 
 
 class EncoderDecoder:
     """Music2Latent: audio -> 64 numbers about eleven times a second -> audio.
 
     Args:
-        load_path_inference: path to a checkpoint, as in the published package; it wins over `model`.
+        load_path_inference: path to a checkpoint, as in the official package; it wins over `model`.
         device: where to compute; by default CUDA or MPS where there is one, else the CPU.
         dtype: what the networks compute in: `float32`, `bfloat16`, `float16`, or `auto`, which is bfloat16 where the
             hardware multiplies it natively, else float32. Audio, spectrograms and latents are float32 throughout.
         model: `mini` (bundled), a path, a Hugging Face repository id (`SonyCSLParis/music2latent`), or a `Checkpoint`.
         revision: branch, tag or commit of that repository.
-        compile: run windows of full length through `torch.compile`, on a GPU as CUDA graphs. The first window of every
-            batch size then takes from seconds to minutes; shorter windows, as at the end of a signal, run as they are.
-
-        batch_size: windows of up to so many signals, compressed or decompressed in threads of their own at the same
+        compile: run chunks of full length through `torch.compile`, on a GPU as CUDA graphs. The first chunk of every
+            batch size then takes from seconds to minutes; shorter chunks, as at the end of a signal, are not compiled.
+        batch_size: chunks of up to so many signals, compressed or decompressed in threads of their own at the same
             time, run through the networks together.
 
     Raises:
@@ -61,7 +65,7 @@ class EncoderDecoder:
         load_path_inference: str | os.PathLike[str] | None = None,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype = "auto",
-        model: str | os.PathLike[str] | Checkpoint = "mini",
+        model: str | os.PathLike[str] | Checkpoint = DEFAULT_MODEL,
         *,
         revision: str | None = None,
         compile: bool = False,
@@ -73,57 +77,34 @@ class EncoderDecoder:
         if load_path_inference is not None:
             model = Path(load_path_inference)
         self.checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model, revision=revision)
-        self.fingerprint = self.checkpoint.fingerprint()
-        """SHA-256 of configuration and weights, as they were loaded."""
-        self.gen = self.checkpoint.build().to(target, resolve_dtype(dtype, target))
-        self.gen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the layout for fast convolutions
+        """The model as it was loaded."""
+        self.gen = self.checkpoint.build()
         """The networks, a `torch.nn.Module` with `.encoder` and `.decoder`."""
+        self.gen.to(target, resolve_dtype(dtype, target))
+        self.gen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the layout for fast convolutions
         if compile:
             self.gen.compile_networks()
         self.runner = chunk_coding.Runner(self.gen, whole_number("batch_size", batch_size))
-        """Runs the windows of `compress`, `decompress` and streams."""
+        """Runs the chunks of `compress`, `decompress` and streams."""
 
-    # ------------------------------------------------------------------------------------- facts
-
-    @property
-    def config(self) -> ModelConfig:
+        self.config = self.checkpoint.config
         """The model's configuration."""
-        return self.gen.config
-
-    @property
-    def sample_rate(self) -> int:
+        self.sample_rate = self.config.sample_rate
         """Rate in Hz that audio is coded at, unless a call says otherwise."""
-        return self.gen.sample_rate
-
-    @property
-    def latent_dim(self) -> int:
+        self.latent_dim = self.config.latent_dim
         """Channels of the latents."""
-        return self.gen.latent_dim
-
-    @property
-    def frame_size(self) -> int:
+        self.frame_size = self.config.frame_size
         """Samples per latent."""
-        return self.gen.frame_size
-
-    @property
-    def frame_rate(self) -> float:
+        self.frame_rate = self.config.frame_rate
         """Latents per second."""
-        return self.gen.frame_rate
-
-    @property
-    def latent_scale(self) -> float:
+        self.latent_scale = self.checkpoint.latent_scale
         """Latents are the network's tanh output divided by this."""
-        return self.checkpoint.latent_scale
-
-    @property
-    def num_parameters(self) -> int:
+        self.num_parameters = self.gen.num_parameters
         """Number of weights."""
-        return self.gen.num_parameters
-
-    @property
-    def model_id(self) -> str:
+        self.model_id = self.checkpoint.model_id
         """The model's name, as latents record it."""
-        return self.checkpoint.model_id
+        self.fingerprint = self.checkpoint.fingerprint()
+        """SHA-256 of configuration and weights, as they were loaded."""
 
     @property
     def device(self) -> torch.device:
@@ -156,10 +137,10 @@ class EncoderDecoder:
         dtype: str | torch.dtype = "auto",
         compile: bool = False,
         batch_size: int = 1,
-        **hub: Any,
+        **options: Unpack[hub.DownloadOptions],
     ) -> EncoderDecoder:
-        """A codec from a repository id, a folder, a file or `mini`; `hub` are arguments of `load_checkpoint`."""
-        checkpoint = load_checkpoint(name, **hub)
+        """A codec from a repository id, a folder, a file or `mini`; `options` are those of a download from the hub."""
+        checkpoint = load_checkpoint(name, **options)
         return cls(device=device, dtype=dtype, model=checkpoint, compile=compile, batch_size=batch_size)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -168,14 +149,21 @@ class EncoderDecoder:
         Raises:
             InputError: the networks are in 16 bits, so that the weights have been rounded, or the folder is unwritable.
         """
-        write_folder(folder, self._current())
+        hub.write_folder(folder, self._current())
 
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload what `save_pretrained` writes to a Hugging Face repository, created if need be; returns its address.
-
-        `options`: private, token, revision, commit_message.
-        """
-        return upload(repo_id, self._current(), **options)
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        revision: str | None = None,
+        commit_message: str = "Upload with music2latent",
+    ) -> str:
+        """Upload what `save_pretrained` writes to a repository on the hub, created if need be; returns its address."""
+        return hub.upload(
+            repo_id, self._current(), private=private, token=token, revision=revision, commit_message=commit_message
+        )
 
     def _current(self) -> Checkpoint:
         """The checkpoint with the weights as they are now: a caller may have trained them."""
@@ -183,7 +171,7 @@ class EncoderDecoder:
             raise InputError(f"weights rounded to {self.dtype} are not saved; load the model with dtype='float32'")
         return dataclasses.replace(self.checkpoint, state_dict=self.gen.state_dict())
 
-    # ------------------------------------------------------------------------------------- the published contract
+    # ------------------------------------------------------------------------------------- the official interface
 
     def encode(
         self,
@@ -194,15 +182,16 @@ class EncoderDecoder:
         *,
         grad: bool = False,
     ) -> Tensor:
-        """Audio -> latents, at the published package's lengths: L = ((n - 1536) // 512) // 8, the rest is left out.
+        """Audio -> latents, at the official package's lengths: L = ((n - 1536) // 512) // 8, the rest is left out.
 
         Args:
-            path_or_audio: a path (resampled to `sample_rate` if need be), or samples as array or tensor `[n]`,
-                `[C, n]` or `[B, C, n]`, every channel and item coded by itself; integers are scaled by their range.
-            max_waveform_length: samples in a window (default: the model's own choice, `Checkpoint.window`; the
-                published model has none, and gets 60 s). Longer audio is cut into windows without overlap, the last
+            path_or_audio: a path or file object (resampled to `sample_rate` if need be), or samples as array or tensor
+                `[n]`, `[C, n]` or `[B, C, n]`, every channel and item coded by itself; integers are scaled by their
+                range.
+            max_waveform_length: samples in a chunk (default: the model's own choice, `Checkpoint.chunk_plan`; the
+                official model has none, and gets 60 s). Longer audio is cut into chunks without overlap, the last
                 filled up with the beginning; `compress` has no such seams.
-            max_batch_size: windows that run through the network together (default 1).
+            max_batch_size: chunks that run through the network together (default 1).
             extract_features: return the encoder's features instead, before its bottleneck, unscaled.
             grad: build a graph, so that gradients reach the audio and the weights.
 
@@ -213,21 +202,20 @@ class EncoderDecoder:
         Raises:
             InputError: an unreadable file, or samples that are too few, not finite, or not time last.
         """
-        if isinstance(path_or_audio, (str, os.PathLike)):
-            path_or_audio = audio_files.read_whole(audio_files.open_audio(path_or_audio), self.sample_rate)
-        samples = audio_files.as_float(path_or_audio).to(self.device)
+        if is_file(path_or_audio):
+            path_or_audio = read_whole(open_audio(path_or_audio), self.sample_rate)
+        samples = as_float(path_or_audio).to(self.device)
         if samples.ndim > 3:
             raise InputError(f"audio of shape {list(samples.shape)}; expected [n], [C, n] or [B, C, n]")
         items = samples.reshape(-1, samples.shape[-1])
-        length = (items.shape[-1] - self.config.edge) // self.frame_size
-        if length < 1:
+        if items.shape[-1] < self.config.edge + self.frame_size:
             raise InputError(
                 f"{items.shape[-1]} samples are too few for encode, which needs {self.config.edge + self.frame_size} "
                 "for one latent; use compress, or pad the audio"
             )
-        window, batch_size = self._published_window(max_waveform_length), _batch_size(max_batch_size)
+        plan, batch_size = self._official_plan(max_waveform_length), _batch_size(max_batch_size)
         with _graph(grad):
-            latents = chunk_coding.encode_batch(self.gen, items, window, batch_size, extract_features=extract_features)
+            latents = chunk_coding.encode_batch(self.gen, items, plan, batch_size, extract_features=extract_features)
             if not extract_features:
                 latents = latents / self.latent_scale
         return latents.view(*samples.shape[:-1], *latents.shape[1:]) if samples.ndim == 3 else latents
@@ -240,23 +228,23 @@ class EncoderDecoder:
         max_batch_size: int | None = None,
         *,
         seed: int | None = None,
-        noise: Callable[[tuple[int, ...]], Any] | None = None,
+        noise: chunk_coding.Noise | None = None,
         num_samples: int | None = None,
         grad: bool = False,
     ) -> Tensor:
-        """Latents -> audio, at the published package's lengths: n = 512 (8 L + 3).
+        """Latents -> audio, at the official package's lengths: n = 512 (8 L + 3).
 
         Args:
             latent: array or tensor `[D, L]`, `[C, D, L]` or `[B, C, D, L]`, as `encode` returns it.
             denoising_steps: network passes.
-            max_waveform_length: samples in a window, cut as in `encode`. By default windows are those of `decompress`,
-                overlapping and cross-faded: a minute needs 2.8 GB, not 14, and has no seams. For the published result
+            max_waveform_length: samples in a chunk, cut as in `encode`. By default chunks are those of `decompress`,
+                overlapping and cross-faded: a minute needs 2.8 GB, not 14, and has no seams. For the official result
                 to the last digit name its 44100 * 60, or draw `noise`.
-            max_batch_size: windows that run through the network together (default 1).
+            max_batch_size: chunks that run through the network together (default 1).
             seed: makes the result repeatable: noise then depends on position alone, not on the batch or the other
                 items. By default every call draws another.
             noise: in place of a seed, a function from a shape to that much standard normal noise, called once per
-                batch and step with `(items, 2, F, frames)`; windows are then the published ones.
+                batch and step with `(items, 2, F, T)`; chunks are then the official ones.
             num_samples: return this many samples: the end is cut, or filled up with silence where `encode` left it out.
             grad: build a graph, so that gradients reach the latents and the weights.
 
@@ -275,7 +263,7 @@ class EncoderDecoder:
         if max_waveform_length is None and noise is None:
             plan = self._plan(None, self.sample_rate, chunks.decoder_overlap(self.config))
         else:
-            plan = chunks.WindowPlan(self._published_window(max_waveform_length), 0)
+            plan = self._official_plan(max_waveform_length)
         batch_size = _batch_size(max_batch_size)
         with _graph(grad):
             audio = chunk_coding.decode_batch(
@@ -286,15 +274,15 @@ class EncoderDecoder:
                 audio = torch.nn.functional.pad(audio, (0, missing))
         return audio.view(*values.shape[:2], -1) if values.ndim == 4 else audio
 
-    def _published_window(self, max_waveform_length: int | None) -> int:
-        """The published package's argument, or its default or the model's own choice, in latents."""
-        own = self.checkpoint.window
-        default = own[0] * self.frame_size if own else DROP_IN_WINDOW
+    def _official_plan(self, max_waveform_length: int | None) -> ChunkPlan:
+        """Chunks of the official package's argument, of the model's own length, or of the official default."""
+        own = self.checkpoint.chunk_plan
+        default = own.length * self.frame_size if own else OFFICIAL_CHUNK
         samples = default if max_waveform_length is None else max_waveform_length
         samples = whole_number("max_waveform_length", samples, low=self.frame_size)
-        return samples // self.config.hop_length // self.config.frames_per_latent
+        return ChunkPlan(samples // self.frame_size, 0)
 
-    # ------------------------------------------------------------------------------------- the better contract
+    # ------------------------------------------------------------------------------------- everything comes back
 
     def compress(
         self,
@@ -302,17 +290,17 @@ class EncoderDecoder:
         sample_rate: int | None = None,
         *,
         coding_rate: int | None = None,
-        window_seconds: float | None = None,
-        progress: Callable[[float], None] | None = None,
+        chunk_seconds: float | None = None,
+        progress: Progress | None = None,
     ) -> Latents:
         """A file or array of any sample rate, channel count and length -> `Latents`, in constant memory.
 
         Args:
-            audio: a path, or samples as array or tensor `[n]` or `[C, n]`.
+            audio: a path or file object, or samples as array or tensor `[n]` or `[C, n]`.
             sample_rate: rate of the samples in Hz; a file knows its own.
             coding_rate: rate to code at: the model's own 44100 (default), or 48000 (11.72 latents per second).
-            window_seconds: audio that the network sees at a time, by default the model's own choice
-                (`Checkpoint.window`) or 10 s. Windows overlap and are cross-faded.
+            chunk_seconds: audio that the network sees at a time, by default the model's own choice
+                (`Checkpoint.chunk_plan`) or 10 s. Chunks overlap and are cross-faded.
             progress: called with the fraction of the audio that is done, 0 to 1.
 
         Raises:
@@ -321,9 +309,9 @@ class EncoderDecoder:
         rate = self.sample_rate if coding_rate is None else whole_number("coding_rate", coding_rate)
         if rate not in (self.sample_rate, *CODING_RATES):
             raise InputError(f"coding_rate = {rate}; accepted: {', '.join(map(str, CODING_RATES))}")
-        source = audio_files.open_source(audio, sample_rate)
-        plan = self._plan(window_seconds, rate, chunks.encoder_context(self.config))
-        blocks = audio_files.resample(source.blocks(), source.channels, source.sample_rate, rate)
+        source = open_source(audio, sample_rate)
+        plan = self._plan(chunk_seconds, rate, chunks.encoder_context(self.config))
+        blocks = resample(source.blocks(), source.channels, source.sample_rate, rate)
         parts, done = [], 0
         for part in chunk_coding.encode_blocks(self.runner, ahead(blocks), plan):
             parts.append(part / self.latent_scale)
@@ -331,7 +319,12 @@ class EncoderDecoder:
             if progress:
                 progress(min(done * self.frame_size / rate / source.duration, 1.0))
         return Latents(
-            torch.cat(parts, dim=-1), source.sample_rate, source.num_samples, rate, self.model_id, self.fingerprint
+            values=torch.cat(parts, dim=-1),
+            sample_rate=source.sample_rate,
+            num_samples=source.num_samples,
+            coding_rate=rate,
+            model_id=self.model_id,
+            fingerprint=self.fingerprint,
         )
 
     def decompress_blocks(
@@ -340,16 +333,16 @@ class EncoderDecoder:
         *,
         seed: int = 0,
         num_steps: int = 1,
-        window_seconds: float | None = None,
-        progress: Callable[[float], None] | None = None,
+        chunk_seconds: float | None = None,
+        progress: Progress | None = None,
     ) -> Iterator[np.ndarray]:
         """`decompress` for long audio: the same samples, block by block `[C, n]`, in constant memory."""
         self._check_origin(latents)
         num_steps, seed = whole_number("num_steps", num_steps), whole_number("seed", seed, low=0)
-        plan = self._plan(window_seconds, latents.coding_rate, chunks.decoder_overlap(self.config))
+        plan = self._plan(chunk_seconds, latents.coding_rate, chunks.decoder_overlap(self.config))
         values = latents.values * self.latent_scale
         blocks = chunk_coding.decode_blocks(self.runner, values, plan, num_steps=num_steps, seed=seed)
-        resampled = audio_files.resample(blocks, latents.channels, latents.coding_rate, latents.sample_rate)
+        resampled = resample(blocks, latents.channels, latents.coding_rate, latents.sample_rate)
         left = latents.num_samples
         for block in resampled:
             if kept := min(left, block.shape[-1]):
@@ -360,33 +353,55 @@ class EncoderDecoder:
             if not left:
                 return
 
-    def decompress(self, latents: Latents, **options: Any) -> np.ndarray:
+    def decompress(
+        self,
+        latents: Latents,
+        *,
+        seed: int = 0,
+        num_steps: int = 1,
+        chunk_seconds: float | None = None,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
         """Latents -> audio `[C, n]`, float32 in [-1, 1], with the original's rate, channels and number of samples.
 
         Args:
             latents: as `compress` or `Latents.load` returned them.
-            options: `seed` of the noise (default 0), `num_steps` network passes (1), `window_seconds` and `progress`
-                as in `compress`.
+            seed: of the noise that decoding starts from; the same seed gives the same audio.
+            num_steps: network passes.
+            chunk_seconds, progress: as in `compress`.
 
         Raises:
             InputError: latents of another model, or arguments out of range.
         """
-        return np.concatenate(list(self.decompress_blocks(latents, **options)), axis=-1)
+        blocks = self.decompress_blocks(
+            latents, seed=seed, num_steps=num_steps, chunk_seconds=chunk_seconds, progress=progress
+        )
+        return np.concatenate(list(blocks), axis=-1)
 
-    def reconstruct(self, audio: Any, sample_rate: int | None = None, **options: Any) -> np.ndarray:
-        """`decompress(compress(audio))`: what the codec makes of a file or array; `options` as in `decompress`."""
-        return self.decompress(self.compress(audio, sample_rate), **options)
+    def reconstruct(
+        self,
+        audio: Any,
+        sample_rate: int | None = None,
+        *,
+        coding_rate: int | None = None,
+        chunk_seconds: float | None = None,
+        seed: int = 0,
+        num_steps: int = 1,
+    ) -> np.ndarray:
+        """`decompress(compress(audio))`: what the codec makes of a file or array; arguments as in those two."""
+        latents = self.compress(audio, sample_rate, coding_rate=coding_rate, chunk_seconds=chunk_seconds)
+        return self.decompress(latents, seed=seed, num_steps=num_steps, chunk_seconds=chunk_seconds)
 
-    def _plan(self, window_seconds: float | None, rate: int, overlap: int) -> chunks.WindowPlan:
-        """The model's own windows, or windows of that length and overlap."""
-        if window_seconds is None and self.checkpoint.window:
-            return chunks.WindowPlan(*self.checkpoint.window)
-        seconds = WINDOW_SECONDS if window_seconds is None else window_seconds
-        window = round(seconds * rate / self.frame_size) if np.isfinite(seconds) else 0
-        if window < 2 * overlap:
+    def _plan(self, chunk_seconds: float | None, rate: int, overlap: int) -> ChunkPlan:
+        """The model's own chunks, or chunks of that length and overlap."""
+        if chunk_seconds is None and self.checkpoint.chunk_plan:
+            return self.checkpoint.chunk_plan
+        seconds = CHUNK_SECONDS if chunk_seconds is None else chunk_seconds
+        length = round(seconds * rate / self.frame_size) if np.isfinite(seconds) else 0
+        if length < 2 * overlap:
             least = 2 * overlap * self.frame_size / rate
-            raise InputError(f"window_seconds = {seconds:g}; this model needs {least:.2f} s or more")
-        return chunks.WindowPlan(window, overlap)
+            raise InputError(f"chunk_seconds = {seconds:g}; this model needs {least:.2f} s or more")
+        return ChunkPlan(length, overlap)
 
     def _check_origin(self, latents: Latents) -> None:
         if not isinstance(latents, Latents):

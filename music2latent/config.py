@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import InputError
+
+DEFAULT_MODEL = "mini"
+"""The model that is loaded where none is named."""
 
 
 def check_keys(where: str, what: str, keys: Iterable[str], known: Collection[str]) -> None:
@@ -24,9 +27,33 @@ def check_keys(where: str, what: str, keys: Iterable[str], known: Collection[str
             raise InputError(f"{where}: unknown {what} {key!r}{hint}")
 
 
-@dataclass(frozen=True)
+def checked(where: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, each brought to the type of its default: a whole number will do for a float, a list for a tuple.
+
+    Raises:
+        InputError: an unknown key, or a value of another type.
+    """
+    check_keys(where, "key", values, defaults)
+
+    def fits(value: Any, default: Any) -> bool:
+        if isinstance(default, tuple):
+            return isinstance(value, (list, tuple)) and all(type(item) is int for item in value)
+        return type(value) in ((int, float) if isinstance(default, float) else (type(default),))
+
+    for key, value in values.items():
+        if not fits(value, defaults[key]):
+            raise InputError(f"{where}: {key} = {value!r}, expected the kind of {defaults[key]!r}")
+    return {key: type(defaults[key])(value) for key, value in values.items()}
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A dataclass of settings as plain JSON types; the inverse of `checked`."""
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(config).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Everything that fixes the shapes and the arithmetic of a model. The defaults are the published model's."""
+    """Everything that fixes the shapes and the arithmetic of a model. The defaults are the official model's."""
 
     base_channels: int = 64
     """Width of level 0; level i is `base_channels * multipliers_list[i]` wide."""
@@ -55,7 +82,7 @@ class ModelConfig:
     sample_rate: int = 44100
     """Rate in Hz that the model was trained at."""
     hop_length: int = 512
-    """Samples between spectrogram frames; windows are four hops long."""
+    """Samples from one column of the spectrogram to the next; its windows are four hops long."""
     sigma_min: float = 0.002
     """Lowest noise level: there the denoiser is the identity."""
     sigma_max: float = 80.0
@@ -110,14 +137,19 @@ class ModelConfig:
         return self.channels[-1] * self.bottom_bins
 
     @property
-    def frames_per_latent(self) -> int:
-        """Spectrogram frames that one latent stands for."""
+    def columns_per_latent(self) -> int:
+        """Columns of the spectrogram that one latent stands for."""
         return 1 << self.freq_downsample_list.count(0)
 
     @property
     def frame_size(self) -> int:
         """Samples that one latent stands for."""
-        return self.hop_length * self.frames_per_latent
+        return self.hop_length * self.columns_per_latent
+
+    @property
+    def frame_rate(self) -> float:
+        """Latents per second."""
+        return self.sample_rate / self.frame_size
 
     @property
     def edge(self) -> int:
@@ -126,28 +158,16 @@ class ModelConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain JSON types."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
+        return plain(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
-        """The inverse of `to_dict`. Missing keys take the published values.
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """The inverse of `to_dict`. Missing keys take the official model's values.
 
         Raises:
             InputError: an unknown key (the nearest known one is named) or a value of the wrong type.
         """
-        defaults = dataclasses.asdict(cls())
-        check_keys("model configuration", "key", values, defaults)
-        for key, value in values.items():
-            default = defaults[key]
-            if isinstance(default, tuple):
-                good = isinstance(value, (list, tuple)) and all(type(item) is int for item in value)
-            elif isinstance(default, float):
-                good = type(value) in (int, float)
-            else:
-                good = type(value) is int
-            if not good:
-                raise InputError(f"model configuration: {key} = {value!r}, expected the kind of {default!r}")
-        return cls(**values)
+        return cls(**checked("model configuration", values, dataclasses.asdict(cls())))
 
 
 PRESETS: dict[str, ModelConfig] = {
@@ -172,4 +192,4 @@ PRESETS: dict[str, ModelConfig] = {
         heads=2,
     ),
 }
-"""`official`: the published model, 58.19 M parameters. `mini`: the bundled one. `tiny`: for tests."""
+"""`official`: the official model, 58.19 M parameters. `mini`: the bundled one. `tiny`: for tests."""

@@ -48,7 +48,7 @@ def sample(
     """Multistep consistency sampling (arXiv 2303.01469, algorithm 1) -> spectrogram `[B, 2, F, T]`.
 
     `draw(step)` gives standard normal noise of that shape for step 0 (the start) to num_steps (the last,
-    which is multiplied by zero: it only moves a caller's stream on, as the published system does).
+    which is multiplied by zero: it only moves a caller's stream on, as the official system does).
     """
     levels = sigma_levels(config, num_steps)
     x = levels[0] * draw(0)

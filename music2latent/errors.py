@@ -1,4 +1,4 @@
-"""The one error for input that is refused at the door, and the checks that everybody needs."""
+"""The one error for input that cannot be used, and a check that many modules share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ from typing import Any
 
 class InputError(ValueError):
     """Input that cannot be used. The message says what came, what is accepted and what to do, in one line."""
-
-
-def missing_extra(package: str, extra: str, purpose: str) -> InputError:
-    """The error for an optional dependency that is not installed."""
-    return InputError(f"{purpose} needs {package}, which is not installed: pip install 'music2latent[{extra}]'")
 
 
 def whole_number(name: str, value: Any, low: int = 1, high: int = 2**63 - 1) -> int:

@@ -1,10 +1,10 @@
-"""Writing files so that nothing half-written is ever seen under its final name."""
+"""Files and folders: written whole or not at all, never overwritten unasked, and found below a folder."""
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,3 +29,51 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def check_free(path: Path, force: bool) -> None:
+    """Refuse to overwrite.
+
+    Raises:
+        InputError: the file exists and `force` is off.
+    """
+    if os.path.lexists(path) and not force:
+        raise InputError(f"{path}: exists already; choose another --output, or overwrite it with --force")
+
+
+def check_suffix(path: Path, suffix: str, what: str) -> None:
+    """Refuse another suffix.
+
+    Raises:
+        InputError: `what` is written to files ending in `suffix`, and this is none.
+    """
+    if path.suffix.lower() != suffix:
+        raise InputError(f"{path}: {what} are written to files ending in {suffix}")
+
+
+def stored_bits(dtype: str) -> int:
+    """Bits of a number in a file.
+
+    Raises:
+        InputError: anything but float16 and float32.
+    """
+    bits = {"float16": 16, "float32": 32}
+    if dtype not in bits:
+        raise InputError(f"numbers are stored as float16 or float32, not {dtype!r}")
+    return bits[dtype]
+
+
+def walk(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
+    """Files below a folder with one of these suffixes, in the order of their sorted paths, yielded as they are found.
+
+    Hidden files and folders are left out, and linked folders are not followed. One folder's names are held at a time.
+    """
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from walk(Path(entry.path), suffixes)
+        elif Path(entry.name).suffix.lower() in suffixes and entry.is_file():
+            yield Path(entry.path)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from .audio import FORMATS, open_audio
-from .checkpoint import load_checkpoint
+from .autoencoder import parameter_shapes
 from .latents import SUFFIX, Latents
+from .pretrained import load_checkpoint
 
 
 def facts_of(name: str) -> dict[str, Any]:
@@ -42,18 +43,18 @@ def facts_of(name: str) -> dict[str, Any]:
             "fingerprint": latents.fingerprint,
         }
     checkpoint = load_checkpoint(name)
-    model = checkpoint.build()
+    config = checkpoint.config
     return {
         "model": name,
         "model_id": checkpoint.model_id,
-        "num_parameters": model.num_parameters,
-        "latent_dim": model.latent_dim,
-        "frame_size": model.frame_size,
-        "frame_rate": round(model.frame_rate, 3),
-        "sample_rate": model.sample_rate,
+        "num_parameters": sum(shape.numel() for shape in parameter_shapes(config).values()),
+        "latent_dim": config.latent_dim,
+        "frame_size": config.frame_size,
+        "frame_rate": round(config.frame_rate, 3),
+        "sample_rate": config.sample_rate,
         "latent_scale": checkpoint.latent_scale,
         "fingerprint": checkpoint.fingerprint(),
         "license": checkpoint.license,
         "provenance": checkpoint.provenance,
-        "config": json.dumps(checkpoint.config.to_dict()),
+        "config": json.dumps(config.to_dict()),
     }

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import safetensors
 import torch
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from .errors import InputError
-from .files import replacing
+from .files import check_suffix, replacing, stored_bits
 
 FORMAT = "music2latent.latents"
 FORMAT_VERSION = 1
@@ -23,7 +23,7 @@ SUFFIX = ".m2l"
 _FACTS = {"sample_rate": int, "num_samples": int, "coding_rate": int, "model_id": str, "fingerprint": str}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Latents:
     """What `EncoderDecoder.compress` gives and `decompress` takes: the latents of one piece of audio, and its facts."""
 
@@ -66,28 +66,58 @@ class Latents:
         """The same record as a float16 file gives it back."""
         return replace(self, values=self.values.to(torch.float16).to(torch.float32))
 
-    def save(self, path: str | os.PathLike[str], *, dtype: str = "float16") -> None:
-        """Write an `.m2l` file, replacing an older one at once or not at all.
+    def to_bytes(self, *, dtype: str = "float16") -> bytes:
+        """The content of an `.m2l` file.
 
         Args:
-            path: ends in `.m2l`.
             dtype: `float16` (its rounding is a thousandth, far below what the model loses) or `float32`.
+
+        Raises:
+            InputError: another dtype, or values that float16 cannot hold.
+        """
+        stored_bits(dtype)
+        values = self.values.to(getattr(torch, dtype))
+        if not bool(torch.isfinite(values).all()):
+            raise InputError("latents beyond float16's 65504; store them with dtype='float32'")
+        facts = {"format": FORMAT, "version": FORMAT_VERSION} | {key: getattr(self, key) for key in _FACTS}
+        return save({"latents": values.contiguous()}, {key: json.dumps(value) for key, value in facts.items()})
+
+    def save(self, path: str | os.PathLike[str], *, dtype: str = "float16") -> None:
+        """Write an `.m2l` file, replacing an older one at once or not at all; `dtype` as in `to_bytes`.
 
         Raises:
             InputError: another suffix or dtype, values that float16 cannot hold, or a place that cannot be written.
         """
         path = Path(path)
-        if path.suffix.lower() != SUFFIX:
-            raise InputError(f"{path}: latents are written to files ending in {SUFFIX}")
-        if dtype not in ("float16", "float32"):
-            raise InputError(f"latents are stored as float16 or float32, not {dtype!r}")
-        values = self.values.to(getattr(torch, dtype))
-        if not bool(torch.isfinite(values).all()):
-            raise InputError(f"{path}: values beyond float16's 65504; store them with dtype='float32'")
-        facts = {"format": FORMAT, "version": FORMAT_VERSION} | {key: getattr(self, key) for key in _FACTS}
-        content = save({"latents": values.contiguous()}, {key: json.dumps(value) for key, value in facts.items()})
+        check_suffix(path, SUFFIX, "latents")
+        content = self.to_bytes(dtype=dtype)
         with replacing(path) as partial:
             partial.write_bytes(content)
+
+    @classmethod
+    def from_bytes(cls, content: bytes, name: str = "latents") -> Latents:
+        """Read the content of an `.m2l` file; messages call it `name`.
+
+        Raises:
+            InputError: truncated, not of this format, or of a version that this package does not know.
+        """
+        try:
+            tensors = load(content)
+            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])  # load drops the metadata
+            metadata = {key: json.loads(value) for key, value in header.get("__metadata__", {}).items()}
+        except (safetensors.SafetensorError, json.JSONDecodeError) as error:
+            raise InputError(f"{name}: truncated, or not a {SUFFIX} file ({error})") from error
+        if metadata.get("format") != FORMAT:
+            raise InputError(f"{name}: a safetensors file, but not latents; expected a {SUFFIX} file")
+        if (version := metadata.get("version")) != FORMAT_VERSION:
+            raise InputError(
+                f"{name}: format version {version}, this package reads {FORMAT_VERSION}; "
+                "a newer release of music2latent may read it"
+            )
+        wrong = [key for key, kind in _FACTS.items() if type(metadata.get(key)) is not kind]
+        if wrong or list(tensors) != ["latents"]:
+            raise InputError(f"{name}: damaged, wrong or missing: {', '.join(wrong) or 'latents'}")
+        return cls(values=tensors["latents"].to(torch.float32), **{key: metadata[key] for key in _FACTS})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Latents:
@@ -99,25 +129,10 @@ class Latents:
         if not Path(path).is_file():
             raise InputError(f"{path}: no such file")
         try:
-            with safetensors.safe_open(path, "pt") as file:
-                metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-                if metadata.get("format") != FORMAT:
-                    raise InputError(f"{path}: a safetensors file, but not latents; expected a {SUFFIX} file")
-                version = metadata.get("version")
-                if version != FORMAT_VERSION:
-                    raise InputError(
-                        f"{path}: format version {version}, this package reads {FORMAT_VERSION}; "
-                        "a newer release of music2latent may read it"
-                    )
-                wrong = [key for key, kind in _FACTS.items() if type(metadata.get(key)) is not kind]
-                if wrong or list(file.keys()) != ["latents"]:
-                    raise InputError(f"{path}: damaged, wrong or missing: {', '.join(wrong) or 'latents'}")
-                values = file.get_tensor("latents").to(torch.float32)
-        except (safetensors.SafetensorError, json.JSONDecodeError) as error:
-            raise InputError(f"{path}: truncated, or not a {SUFFIX} file ({error})") from error
+            content = Path(path).read_bytes()
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-        return cls(values, **{key: metadata[key] for key in _FACTS})
+        return cls.from_bytes(content, os.fspath(path))
 
 
 def as_values(latent: Any, dim: int) -> Tensor:

@@ -25,12 +25,12 @@ def renoise_scale(sigma: float, sigma_min: float) -> float:
 
 
 def keyed_noise(seed: int, step: int, start: int, stop: int, config: ModelConfig) -> Tensor:
-    """Standard normal noise for the latents [start, stop) of a signal, `[2, F, frames]`.
+    """Standard normal noise for the latents [start, stop) of a signal, `[2, F, T]`.
 
     Every latent's share is drawn from a stream of its own, keyed by (seed, step, its absolute position). So noise
-    is the same however a signal is cut into windows, and the same for all channels: equal channels stay equal.
+    is the same however a signal is cut into chunks, and the same for all channels: equal channels stay equal.
     """
-    shape = (2, config.bins, config.frames_per_latent)
+    shape = (2, config.bins, config.columns_per_latent)
     blocks = [
         np.random.default_rng((seed, step, position)).standard_normal(shape, dtype=np.float32)
         for position in range(start, stop)

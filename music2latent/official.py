@@ -1,4 +1,4 @@
-"""The published package's `.pt` files, also those of its training branch, read without running pickled code."""
+"""The official package's `.pt` files, also those of its training branch, read without running pickled code."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ import torch
 from torch import Tensor
 
 from .autoencoder import parameter_shapes
-from .config import ModelConfig
+from .checkpoint import Checkpoint
+from .config import PRESETS, ModelConfig
 from .errors import InputError
 
+REPO = "SonyCSLParis/music2latent"
+FILE = "music2latent.pt"
+LICENSE = "CC BY-NC 4.0"
+LATENT_SCALE = 0.06
 
-def read(path: Path) -> tuple[ModelConfig, dict[str, Tensor], dict[str, Any]]:
-    """Configuration, weights and the rest of a `.pt` file.
+
+def read_pt(path: Path, model_id: str | None = None) -> Checkpoint:
+    """Read a `.pt` file.
 
     The weights are those of `gen_state_dict`, or the averaged ones where the file has an `ema_state_dict`.
     The configuration is the file's own under `config`, or follows from the shapes of the weights.
@@ -39,7 +45,18 @@ def read(path: Path) -> tuple[ModelConfig, dict[str, Tensor], dict[str, Any]]:
         if len(averaged) != len(names):
             raise InputError(f"{path}: ema_state_dict holds {len(averaged)} weights, the model has {len(names)}")
         weights = {**weights, **dict(zip(names, averaged, strict=True))}
-    return config, dict(weights), {k: v for k, v in content.items() if not k.endswith("state_dict")}
+    # The official file has no configuration in it, and nobody else uses its architecture until shown otherwise.
+    is_official = config == PRESETS["official"] and "config" not in content
+    return Checkpoint(
+        config=config,
+        state_dict=dict(weights),
+        model_id=model_id or path.stem,
+        latent_scale=float(content.get("latent_scale", LATENT_SCALE)),
+        latent_mean=tuple(float(value) for value in content.get("latent_mean", ())),
+        latent_std=tuple(float(value) for value in content.get("latent_std", ())),
+        provenance=f"read from {path.name}",
+        license=LICENSE if is_official else "unknown",
+    )
 
 
 def _load(path: Path) -> Any:
@@ -62,7 +79,7 @@ def _load(path: Path) -> Any:
 
 
 def _config(values: dict[str, Any]) -> ModelConfig:
-    """A configuration in the published package's words; those that shape nothing are left out."""
+    """A configuration in the official package's words; those that shape nothing are left out."""
     ours = {"hop": "hop_length", "bottleneck_channels": "latent_dim"}
     renamed = {ours.get(key, key): value for key, value in values.items()}
     known = ModelConfig().to_dict()
@@ -72,7 +89,8 @@ def _config(values: dict[str, Any]) -> ModelConfig:
 def infer_config(weights: Mapping[str, Tensor], name: str = "checkpoint") -> ModelConfig:
     """The configuration that gives weights these names and shapes.
 
-    Not to be seen in shapes, and taken as published: the number of attention heads, the sample rate and noise levels.
+    Shapes do not show the number of attention heads, the sample rate and the noise levels: those are taken to be the
+    official model's.
 
     Raises:
         InputError: these are not the weights of such a model.

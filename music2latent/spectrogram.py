@@ -1,12 +1,13 @@
-"""Audio `[B, n]` <-> compressed complex spectrogram `[B, 2, F, T]` (paper, section 3.1).
+"""Audio `[B, n]` <-> compressed complex spectrogram `[B, 2, F, T]`, T columns of F bins (paper, section 3.1).
 
-Both directions go through overlapping frames, so that long signals can be cut between any two of them:
+Both directions go through overlapping segments of the audio, one per column, so that long signals can be cut between
+any two of them:
 
-    audio [B, n] --frame--> frames [B, T, n_fft] --analyse--> spectrogram [B, 2, F, T]
-    spectrogram [B, 2, F, T] --synthesise--> frames [B, T, n_fft] --overlap_add--> audio [B, n]
+    audio [B, n] --segment--> segments [B, T, n_fft] --analyse--> spectrogram [B, 2, F, T]
+    spectrogram [B, 2, F, T] --synthesise--> segments [B, T, n_fft] --overlap_add--> audio [B, n]
 
 There is no padding: T = (n - edge) // hop_length and n = hop_length * T + edge, where edge = n_fft - hop_length.
-The first and last `edge` samples lie in fewer than four frames and are not renormalised: they fade.
+The first and last `edge` samples lie in fewer than four segments and are not renormalised: they fade.
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ ALPHA, BETA = 0.65, 0.34
 
 _TINY = 1e-8
 """Amplitudes below are mapped linearly: the power law has no finite slope at zero. It is 140 dB under a
-full-scale bin, and moves no float32 result by more than rounding does."""
+full-scale bin, and changes no float32 result by more than rounding does."""
 
 
-def frame(audio: Tensor, hop_length: int) -> Tensor:
-    """audio `[B, n]` -> frames `[B, T, 4 hop_length]`, a view; the last samples that fill no hop are left out."""
+def segment(audio: Tensor, hop_length: int) -> Tensor:
+    """audio `[B, n]` -> segments `[B, T, 4 hop_length]`, a view; the last samples that fill no hop are left out."""
     return audio.unfold(-1, 4 * hop_length, hop_length)
 
 
-def analyse(frames: Tensor) -> Tensor:
-    """frames `[B, T, n_fft]` -> compressed spectrogram `[B, 2, n_fft / 2, T]`; the Nyquist bin is dropped."""
-    n_fft = frames.shape[-1]
-    window = torch.hann_window(n_fft, periodic=True, dtype=frames.dtype, device=frames.device)
-    bins = torch.fft.rfft(frames * window)[..., :-1]
+def analyse(segments: Tensor) -> Tensor:
+    """segments `[B, T, n_fft]` -> compressed spectrogram `[B, 2, n_fft / 2, T]`; the Nyquist bin is dropped."""
+    n_fft = segments.shape[-1]
+    window = torch.hann_window(n_fft, periodic=True, dtype=segments.dtype, device=segments.device)
+    bins = torch.fft.rfft(segments * window)[..., :-1]
     c = torch.view_as_real(bins).permute(0, 3, 2, 1)  # [B, 2, F, T]
     return BETA * c * _power(c, ALPHA - 1)
 
 
 def synthesise(spectrogram: Tensor) -> Tensor:
-    """compressed spectrogram `[B, 2, F, T]` -> windowed frames `[B, T, 2 F]`, ready for `overlap_add`."""
+    """compressed spectrogram `[B, 2, F, T]` -> windowed segments `[B, T, 2 F]`, ready for `overlap_add`."""
     c = spectrogram / BETA
     c = (c * _power(c, 1 / ALPHA - 1)).permute(0, 3, 2, 1)  # [B, T, F, 2]
     bins = F.pad(torch.view_as_complex(c.contiguous()), (0, 1))
@@ -46,13 +47,13 @@ def synthesise(spectrogram: Tensor) -> Tensor:
     return torch.fft.irfft(bins, n=n_fft) * _synthesis_window(n_fft, c.dtype, c.device)
 
 
-def overlap_add(frames: Tensor) -> Tensor:
-    """frames `[B, T, n_fft]` -> audio `[B, hop_length * T + edge]`."""
-    batch, count, n_fft = frames.shape
+def overlap_add(segments: Tensor) -> Tensor:
+    """segments `[B, T, n_fft]` -> audio `[B, hop_length * T + edge]`."""
+    batch, count, n_fft = segments.shape
     hop = n_fft // 4
-    # Frame t is four hops long; its k-th hop lands at hop t + k.
-    hops = frames.unflatten(-1, (4, hop))
-    audio = frames.new_zeros(batch, count + 3, hop)
+    # Segment t is four hops long; its k-th hop lands at hop t + k.
+    hops = segments.unflatten(-1, (4, hop))
+    audio = segments.new_zeros(batch, count + 3, hop)
     for k in range(4):
         audio[:, k : k + count] += hops[:, :, k]
     return audio.flatten(1)
@@ -60,17 +61,12 @@ def overlap_add(frames: Tensor) -> Tensor:
 
 def spectrogram(audio: Tensor, hop_length: int) -> Tensor:
     """audio `[B, n]` -> compressed spectrogram `[B, 2, 2 hop_length, (n - edge) // hop_length]`."""
-    return analyse(frame(audio, hop_length))
+    return analyse(segment(audio, hop_length))
 
 
 def inverse(spectrogram: Tensor) -> Tensor:
     """compressed spectrogram `[B, 2, F, T]` -> audio `[B, hop_length * T + edge]`, clamped to [-1, 1]."""
     return overlap_add(synthesise(spectrogram)).clamp(-1, 1)
-
-
-def magnitudes(audio: Tensor, hop_length: int) -> Tensor:
-    """audio `[B, n]` -> uncompressed magnitudes `[B, 2 hop_length, T]`."""
-    return (spectrogram(audio, hop_length).norm(dim=1) / BETA) ** (1 / ALPHA)
 
 
 def _power(c: Tensor, exponent: float) -> Tensor:

@@ -1,7 +1,7 @@
 """Live: push samples, get latents; push latents, get samples. Any block size, any number of channels.
 
-Both are the one-shot codec's own windows (`windowed.Encoding`, `windowed.Decoding`), so a stream gives what `compress`
-and `decompress` give with the same plan, sample for sample, and later input never changes earlier output. A stream
+Both run the code of `compress` and `decompress` (`chunk_coding.Encoding` and `Decoding`), so a stream gives what those
+give with the same chunks, sample for sample, and later input never changes earlier output. A stream
 holds the state of one signal; the weights are the codec's, shared by all its streams.
 """
 
@@ -14,20 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import audio
+from .arrays import as_float
 from .chunk_coding import Decoding, Encoding
-from .chunks import WindowPlan
+from .chunks import ChunkPlan
 from .codec import EncoderDecoder
 from .errors import InputError, whole_number
+from .resampling import Resampler
 
-LIVE = WindowPlan(4, 1)
-"""Windows for live use: 0.37 s, three quarters of it new. Longer ones sound better and answer later."""
+LIVE = ChunkPlan(4, 1)
+"""Chunks for live use: 0.37 s, three quarters of it new. Longer ones sound better and come out later."""
 
 
 class _Stream:
-    """What both have: a resampler, a context that ends the stream, and refusal after the end."""
+    """What encoder and decoder share: a context manager that ends the stream, and an error for input after that."""
 
-    def __init__(self, codec: EncoderDecoder, plan: WindowPlan, sample_rate: int | None, channels: int) -> None:
+    def __init__(self, codec: EncoderDecoder, plan: ChunkPlan, sample_rate: int | None, channels: int) -> None:
         self.codec, self.plan = codec, plan
         self.sample_rate = whole_number("sample_rate", codec.sample_rate if sample_rate is None else sample_rate)
         self.channels = whole_number("channels", channels)
@@ -51,7 +52,7 @@ class StreamEncoder(_Stream):
         codec: the model.
         sample_rate: of the samples, in Hz; the codec's own by default.
         channels: of every block.
-        plan: windows; `LIVE` by default.
+        plan: length and overlap of the chunks; `LIVE` by default.
     """
 
     def __init__(
@@ -60,27 +61,27 @@ class StreamEncoder(_Stream):
         *,
         sample_rate: int | None = None,
         channels: int = 1,
-        plan: WindowPlan = LIVE,
+        plan: ChunkPlan = LIVE,
     ) -> None:
         super().__init__(codec, plan, sample_rate, channels)
         self.num_samples = 0
         """Samples per channel pushed so far: what `StreamDecoder.flush` wants to know."""
-        self._resampler = audio.Resampler(self.channels, self.sample_rate, codec.sample_rate)
+        self._resampler = Resampler(self.channels, self.sample_rate, codec.sample_rate)
         self._encoding = Encoding(codec.runner, plan)
 
     @property
     def latency(self) -> int:
-        """Samples (at the codec's rate) after which the first latents come; then some every `plan.step` frames."""
-        return self.plan.window * self.codec.frame_size + 1
+        """Samples (at the codec's rate) until the first latents come; more come after every `plan.step` frames."""
+        return self.plan.length * self.codec.frame_size + 1
 
     def push(self, samples: Any) -> Tensor:
-        """Samples `[C, n]`, or `[n]` for one channel -> the latents that are certain now, `[C, D, l]`, l from 0 on.
+        """Samples `[C, n]`, or `[n]` for one channel -> the latents that are final now, `[C, D, l]`, l from 0 on.
 
         Raises:
             InputError: another number of channels, samples that are not finite, or a stream that has ended.
         """
         self._check_open()
-        block = audio.as_float(samples, allow_empty=True)
+        block = as_float(samples, allow_empty=True)
         block = block[None] if block.ndim == 1 else block
         if block.ndim != 2 or len(block) != self.channels:
             raise InputError(f"samples of shape {list(block.shape)}; this stream takes [{self.channels}, n]")
@@ -107,7 +108,7 @@ class StreamDecoder(_Stream):
         codec: the model.
         sample_rate: of the samples that come out, in Hz; the codec's own by default.
         channels: of the latents.
-        plan: windows; `LIVE` by default.
+        plan: length and overlap of the chunks; `LIVE` by default.
         seed, num_steps: as in `EncoderDecoder.decompress`.
     """
 
@@ -117,7 +118,7 @@ class StreamDecoder(_Stream):
         *,
         sample_rate: int | None = None,
         channels: int = 1,
-        plan: WindowPlan = LIVE,
+        plan: ChunkPlan = LIVE,
         seed: int = 0,
         num_steps: int = 1,
     ) -> None:
@@ -125,21 +126,21 @@ class StreamDecoder(_Stream):
         seed, num_steps = whole_number("seed", seed, low=0), whole_number("num_steps", num_steps)
         self.num_samples = 0
         """Samples per channel handed out so far."""
-        self._resampler = audio.Resampler(self.channels, codec.sample_rate, self.sample_rate)
+        self._resampler = Resampler(self.channels, codec.sample_rate, self.sample_rate)
         self._decoding = Decoding(codec.runner, plan, num_steps=num_steps, seed=seed)
 
     @property
     def latency(self) -> int:
         """Samples (at the codec's rate) from a sound going into an encoder of this plan to its coming out, at most.
 
-        The sound may lie at the start of a window; that window's audio is certain once the latent after its end is
-        there, which comes with the encoder's window that holds it.
+        The sound may lie at the start of a chunk. That chunk's audio is final once the latent after its end is
+        known, which the encoder gives with the chunk that holds it.
         """
-        later = -(-(self.plan.window + 1) // self.plan.step) - 1  # windows of the encoder after this one
-        return (later * self.plan.step + self.plan.window) * self.codec.frame_size + self.codec.config.edge + 1
+        later = -(-(self.plan.length + 1) // self.plan.step) - 1  # chunks of the encoder after this one
+        return (later * self.plan.step + self.plan.length) * self.codec.frame_size + self.codec.config.edge + 1
 
     def push(self, latents: Tensor) -> np.ndarray:
-        """Latents `[C, D, l]`, l from 0 on -> the samples that are certain now, `[C, n]` float32.
+        """Latents `[C, D, l]`, l from 0 on -> the samples that are final now, `[C, n]` float32.
 
         Raises:
             InputError: another shape, or a stream that has ended.

@@ -26,9 +26,8 @@ from corpus_pack import MANIFEST, Track, complete, digest, pack, write_manifest
 from corpus_sources import SOURCES, Source
 
 from music2latent.audio import FORMATS, open_audio
-from music2latent.cli.jobs import find
 from music2latent.errors import InputError
-from music2latent.files import replacing
+from music2latent.files import replacing, walk
 
 LISTED = Path(__file__).parent.parent / "configs" / "corpus-validation.txt"
 MIN_SAMPLE_RATE = 22050  # Hz; below it hardly anything is left of what makes music
@@ -170,7 +169,7 @@ def assemble(
         with replacing(out / "licences" / package) as partial:
             shutil.copyfile(tree / "usr/share/doc" / package / "copyright", partial)
     kept = {out / track.path for track in tracks.values()}
-    for stale in {file for split in ("train", "validation") for file in find(out / split, FORMATS)} - kept:
+    for stale in {file for split in ("train", "validation") for file in walk(out / split, FORMATS)} - kept:
         stale.unlink()
     typer.echo(f"left out: {', '.join(f'{count} {reason}' for reason, count in sorted(left_out.items())) or 'nothing'}")
     return sorted(tracks.values(), key=lambda track: track.path)
@@ -181,7 +180,7 @@ def collect(
 ) -> Iterator[tuple[Track, Path]]:
     """The tracks of one source and the files they are in; counts what is left out, by reason."""
     rights = Copyright((tree / "usr/share/doc" / source.package / "copyright").read_text(errors="replace"), source)
-    files = [file for file in find(tree / source.root, FORMATS) if not file.is_symlink()]
+    files = [file for file in walk(tree / source.root, FORMATS) if not file.is_symlink()]
     if not files:
         raise InputError(f"{source.package}: no audio under {source.root}; the package has changed, correct SOURCES")
     for file in files:

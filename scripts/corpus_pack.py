@@ -18,9 +18,10 @@ import numpy as np
 import soundfile
 import typer
 
-from music2latent.audio import BLOCK_SAMPLES, resample
+from music2latent.audio import BLOCK_SAMPLES
 from music2latent.errors import InputError
 from music2latent.files import replacing
+from music2latent.resampling import resample
 
 MANIFEST = "manifest.json"
 PACK_RATE = 48000  # Hz, what opus works at inside

@@ -72,11 +72,11 @@ def notes(out: Annotated[Path, typer.Argument(help="Where the data set goes.")])
                     {
                         "path": path,
                         "pitch class": NAMES[pitch % 12],
-                        "pitch class.source": program,  # on instruments never heard
+                        "pitch class.group": program,  # on instruments never heard
                         "family": FAMILIES[program // 8],
-                        "family.source": program,
+                        "family.group": program,
                         "instrument": program,
-                        "instrument.source": pitch,  # on pitches never heard
+                        "instrument.group": pitch,  # on pitches never heard
                     }
                 )
     write(out, rows)
@@ -102,7 +102,7 @@ def languages(
         for package, paths in kept.items():
             for index in np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int):
                 path = os.path.relpath(corpus / paths[index], out)
-                rows.append({"path": path, "language": language, "language.source": package})
+                rows.append({"path": path, "language": language, "language.group": package})
     write(out, rows)
 
 

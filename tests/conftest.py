@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from music2latent import EncoderDecoder
+from music2latent.audio import write_audio
 
-from .helpers import reference_codec
+from .helpers import reference_codec, sound
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +20,12 @@ def tiny() -> EncoderDecoder:
 def mini() -> EncoderDecoder:
     """The bundled model."""
     return EncoderDecoder(device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder of three short files of other rates and channels."""
+    for number, (rate, channels) in enumerate([(44100, 2), (22050, 1), (48000, 2)]):
+        samples = sound(channels, rate, seed=number)
+        write_audio(tmp_path / "data" / f"{number}.flac", [samples], rate, *samples.shape)
+    return tmp_path / "data"

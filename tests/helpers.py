@@ -1,22 +1,37 @@
-"""Shared by the tests: the reference models, and small audio."""
+"""Shared by the tests: reference models, small audio, one run of the command line."""
 
 from __future__ import annotations
 
+import io
 import json
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
+import soundfile
 import torch
 
-from music2latent import EncoderDecoder, ModelConfig
+from music2latent import (
+    EncoderDecoder,
+    ModelConfig,
+)
+from music2latent.audio import write_audio
 from music2latent.checkpoint import Checkpoint
+from music2latent.cli import main
 
 from .reference import fill_weights
 
 REFERENCE = Path(__file__).parent / "reference"
 CASES = json.loads((REFERENCE / "cases.json").read_text())
-CLIP = Path(__file__).parent.parent / "examples" / "clip.ogg"
+ROOT = Path(__file__).parent.parent
+CLIP = ROOT / "examples" / "clip.ogg"
 
 
 def reference_keys(name: str) -> list[tuple[str, tuple[int, ...]]]:
@@ -28,7 +43,7 @@ def reference_keys(name: str) -> list[tuple[str, tuple[int, ...]]]:
 def reference_checkpoint(name: str) -> Checkpoint:
     config = ModelConfig.from_dict(json.loads((REFERENCE / f"{name}.json").read_text())["config"])
     weights = {key: torch.from_numpy(fill_weights.fill(key, shape)) for key, shape in reference_keys(name)}
-    return Checkpoint(config, weights, name, 0.06)
+    return Checkpoint(config=config, state_dict=weights, model_id=name, latent_scale=0.06)
 
 
 @cache
@@ -47,6 +62,11 @@ def sound(channels: int, samples: int, seed: int = 0) -> np.ndarray:
     return fill_weights.audio(seed, channels, samples)
 
 
+def noise(channels: int, n: int, seed: int = 0) -> np.ndarray:
+    """White noise, `[C, n]` float32."""
+    return 0.1 * np.random.default_rng(seed).standard_normal((channels, n)).astype(np.float32)
+
+
 class NoNorm(torch.nn.Module):
     """In place of a normalisation, whose statistics reach over the whole window."""
 
@@ -55,3 +75,69 @@ class NoNorm(torch.nn.Module):
     ) -> torch.Tensor:
         x = x if shift is None else x + shift.view(*x.shape[:2], *[1] * (x.ndim - 2))
         return torch.nn.functional.silu(x) if silu else x
+
+
+@contextmanager
+def disk_with(room: int) -> Iterator[None]:
+    """No file may grow beyond this many bytes: to a writer the same as a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def tiny_weights(name: str = "tiny") -> dict[str, torch.Tensor]:
+    return dict(reference_checkpoint(name).state_dict)
+
+
+def pt_file(path: Path, **content: Any) -> Path:
+    torch.save({"gen_state_dict": tiny_weights()} | content, path)
+    return path
+
+
+class Result:
+    """One run of the command line, in this process: importing torch anew for each would take most of the time."""
+
+    def __init__(self, *arguments: object) -> None:
+        out, err = io.StringIO(), io.StringIO()
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with (
+                pytest.MonkeyPatch.context() as patch,
+                redirect_stdout(out),
+                redirect_stderr(err),
+                pytest.raises(SystemExit) as exit,
+            ):
+                patch.setattr(sys, "argv", ["music2latent", *map(str, arguments)])
+                main()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        self.out, self.err, self.code = out.getvalue(), err.getvalue(), exit.value.code or 0
+
+
+def audio_file(path: Path, channels: int = 1, samples: int = 9000, rate: int = 44100) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_audio(path, [sound(channels, samples)], rate, channels, samples)
+    return path
+
+
+def file_facts(path: Path) -> tuple[int, int, int]:
+    info = soundfile.info(path)
+    return info.samplerate, info.channels, info.frames
+
+
+def check_refused(tmp_path: Path, message: str, *arguments: object, code: int = 1) -> None:
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = Result(*arguments)
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert done.code == code
+    if code == 1:
+        assert len(done.err.splitlines()) == 1
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+INTERRUPTED = (1, "error: interrupted; nothing half-written was left\n")

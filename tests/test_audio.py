@@ -1,19 +1,16 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from music2latent import InputError, audio
 
-from .helpers import sound
+from .helpers import disk_with, sound
 
 RATE = 48000
 
@@ -43,9 +40,6 @@ def test_every_format_keeps_length_rate_and_channels(tmp_path: Path, suffix: str
 def test_blocks_are_small(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.flac", np.zeros((1, 3 * audio.BLOCK_SAMPLES + 7), np.float32))
     assert [block.shape[1] for block in audio.open_audio(path).blocks()] == [audio.BLOCK_SAMPLES] * 3 + [7]
-
-
-# --------------------------------------------------------------------------- refused files
 
 
 def test_missing_folder_empty_and_text(tmp_path: Path) -> None:
@@ -94,9 +88,6 @@ def test_samples_that_are_not_finite(tmp_path: Path, value: float) -> None:
         _read(tmp_path / "a.wav")
 
 
-# --------------------------------------------------------------------------- refused outputs
-
-
 @pytest.mark.parametrize(
     ("name", "rate", "channels", "message"),
     [
@@ -112,17 +103,6 @@ def test_what_a_format_cannot_hold(tmp_path: Path, name: str, rate: int, channel
     with pytest.raises(InputError, match=message):
         _write(tmp_path / name, np.zeros((channels, 100), np.float32), rate)
     assert not os.listdir(tmp_path)
-
-
-@contextmanager
-def disk_with(room: int) -> Iterator[None]:
-    """No file may grow beyond this many bytes: to a writer the same as a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".opus"])
@@ -149,84 +129,6 @@ def test_an_error_on_the_way_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         audio.write_audio(tmp_path / "a.wav", blocks(), RATE, 1, 200)
     assert not os.listdir(tmp_path)
-
-
-# --------------------------------------------------------------------------- resampling
-
-
-@pytest.mark.parametrize(("rate_in", "rate_out"), [(48000, 44100), (22050, 44100), (44100, 48000), (96000, 44100)])
-def test_a_tone_keeps_its_frequency_level_and_place(rate_in: int, rate_out: int) -> None:
-    def tone(rate: int) -> np.ndarray:
-        return (0.5 * np.sin(2 * np.pi * 1000 * np.arange(rate) / rate)).astype(np.float32)[None]
-
-    blocks = np.array_split(tone(rate_in), 7, axis=1)
-    out = np.concatenate(list(audio.resample(blocks, 1, rate_in, rate_out)), axis=1)
-    assert out.shape == (1, rate_out)
-    inner = slice(rate_out // 10, -rate_out // 10)
-    np.testing.assert_allclose(out[:, inner], tone(rate_out)[:, inner], atol=1e-4)
-
-
-def test_equal_rates_pass_untouched() -> None:
-    samples = sound(2, 1000)
-    (out,) = audio.resample([samples], 2, 44100, 44100)
-    assert out is samples
-
-
-@pytest.mark.parametrize("samples", [1, 2, 3])
-def test_the_shortest_audio_survives(samples: int) -> None:
-    out = list(audio.resample([np.ones((1, samples), np.float32)], 1, 192000, 44100))
-    assert sum(block.shape[1] for block in out) >= 1
-
-
-# --------------------------------------------------------------------------- arrays
-
-
-@pytest.mark.parametrize(
-    ("dtype", "value", "expected"),
-    [
-        (np.int16, -(2**15), -1),
-        (np.int16, 2**14, 0.5),
-        (np.int32, 2**30, 0.5),
-        (np.int8, -64, -0.5),
-        (np.uint8, 128, 0),
-        (np.uint8, 0, -1),
-        (np.uint16, 0, -1),
-        (np.uint16, 2**15 + 2**14, 0.5),
-        (np.longdouble, 0.25, 0.25),
-        (">i2", 2**14, 0.5),
-        (">f4", 0.25, 0.25),
-        (np.float64, 0.25, 0.25),
-        (np.float16, 0.25, 0.25),
-    ],
-)
-def test_numbers_are_scaled_by_their_range(dtype: type | str, value: float, expected: float) -> None:
-    array = np.full((2, 50), value, dtype)
-    views = [array, array[:, ::-1], np.broadcast_to(array[0], (2, 50))]  # plain, reversed, read-only
-    if array.dtype.isnative and dtype is not np.longdouble:
-        views.append(torch.from_numpy(array))
-    for samples in views:
-        out = audio.as_float(samples)
-        assert out.dtype == torch.float32
-        assert (out == expected).all()
-
-
-@pytest.mark.parametrize(
-    ("array", "message"),
-    [
-        (np.zeros((2, 0)), r"shape \[2, 0\] has no samples"),
-        (np.float32(1), "no samples"),
-        (np.zeros((1000, 2)), r"looks like \[n, C\]; .* pass audio.T"),
-        (np.zeros(100, np.int64), "type int64: accepted are floats"),
-        (np.zeros(100, bool), "type bool"),
-        (np.zeros(100, np.complex64), "type complex64"),
-        (np.array([0, np.nan]), "NaN or infinite at sample 1"),
-        (np.array(["a", "b"]), "not an array of numbers"),
-        ([0.0, None], "not an array of numbers"),
-    ],
-)
-def test_refused_arrays(array: object, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        audio.as_float(array)
 
 
 def test_where_a_sample_rate_belongs(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from music2latent import InputError, chunks
 from music2latent.autoencoder import Autoencoder
-from music2latent.chunks import Cutter, Joiner, Padding, WindowPlan
+from music2latent.chunks import ChunkPlan, Cutter, Joiner, Padding
 from music2latent.config import PRESETS
 
 from .helpers import NoNorm, reference_checkpoint
@@ -19,13 +19,13 @@ from .helpers import NoNorm, reference_checkpoint
 SMALL = dataclasses.replace(PRESETS["tiny"], hop_length=2)  # frame_size 16, edge 6: quick, and the same arithmetic
 
 plans = st.integers(0, 9).flatmap(
-    lambda overlap: st.builds(WindowPlan, st.integers(max(1, 2 * overlap), 40), st.just(overlap))
+    lambda overlap: st.builds(ChunkPlan, st.integers(max(1, 2 * overlap), 40), st.just(overlap))
 )
 
 
 @settings(deadline=None)
 @given(plans, st.integers(1, 200), st.sampled_from([1, 8]))
-def test_weights_add_up_to_one_everywhere(plan: WindowPlan, length: int, per_latent: int) -> None:
+def test_weights_add_up_to_one_everywhere(plan: ChunkPlan, length: int, per_latent: int) -> None:
     total = torch.zeros(length * per_latent)
     for start, stop in plan.spans(length):
         weights = plan.weights(stop - start, first=start == 0, last=stop == length, per_latent=per_latent)
@@ -35,16 +35,16 @@ def test_weights_add_up_to_one_everywhere(plan: WindowPlan, length: int, per_lat
 
 
 @given(plans, st.integers(1, 200))
-def test_windows_are_full_but_the_last(plan: WindowPlan, length: int) -> None:
+def test_chunks_are_full_but_the_last(plan: ChunkPlan, length: int) -> None:
     spans = list(plan.spans(length))
-    assert all(stop - start == plan.window for start, stop in spans[:-1])
+    assert all(stop - start == plan.length for start, stop in spans[:-1])
     assert all(b[0] - a[0] == plan.step for a, b in itertools.pairwise(spans))
     assert spans[-1][1] == length
     assert len(spans) == 1 or spans[-1][1] - spans[-1][0] > plan.overlap
 
 
 def test_margins_do_not_count() -> None:
-    weights = WindowPlan(32, 8).weights(32, first=False, last=False)
+    weights = ChunkPlan(32, 8).weights(32, first=False, last=False)
     assert (weights[:3] == 0).all()
     assert (weights[5:27] == 1).all()
     assert (weights[-3:] == 0).all()
@@ -52,7 +52,7 @@ def test_margins_do_not_count() -> None:
 
 def test_plan_needs_room_for_two_overlaps() -> None:
     with pytest.raises(InputError, match="at least two overlaps, 16 latents"):
-        WindowPlan(15, 8)
+        ChunkPlan(15, 8)
 
 
 def _blocks(signal: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
@@ -67,16 +67,16 @@ def _padded(signal: np.ndarray, sizes: list[int]) -> list[torch.Tensor]:
 
 @settings(deadline=None)
 @given(plans, st.integers(1, 900), st.lists(st.integers(0, 300), max_size=6))
-def test_cut_and_join_is_the_identity_for_any_length_and_blocks(plan: WindowPlan, n: int, sizes: list[int]) -> None:
+def test_cut_and_join_is_the_identity_for_any_length_and_blocks(plan: ChunkPlan, n: int, sizes: list[int]) -> None:
     signal = np.random.default_rng(n).standard_normal((2, n)).astype(np.float32)
     joiner, parts, spans = Joiner(), [], []
-    cutter = Cutter(plan.window * SMALL.frame_size + SMALL.edge, plan.step * SMALL.frame_size)
+    cutter = Cutter(plan.length * SMALL.frame_size + SMALL.edge, plan.step * SMALL.frame_size)
     pieces = [(*piece, False) for block in _padded(signal, sizes) for piece in cutter.push(block)]
-    for number, window, last in [*pieces, (*cutter.flush(), True)]:
+    for number, chunk, last in [*pieces, (*cutter.flush(), True)]:
         start = number * plan.step
-        count = (window.shape[-1] - SMALL.edge) // SMALL.frame_size
+        count = (chunk.shape[-1] - SMALL.edge) // SMALL.frame_size
         spans.append((start, start + count))
-        body = window[:, : count * SMALL.frame_size]
+        body = chunk[:, : count * SMALL.frame_size]
         weights = plan.weights(count, first=start == 0, last=last, per_latent=SMALL.frame_size)
         until = start + (count if last else plan.step)
         parts.append(joiner.push(body * weights, start * SMALL.frame_size, until * SMALL.frame_size))
@@ -102,7 +102,7 @@ def test_no_samples_is_an_error() -> None:
 
 @pytest.mark.parametrize("name", ["tiny", "mini", "official", "mixed"])
 def test_context_is_how_far_the_network_sees(name: str) -> None:
-    """Without GroupNorm, which looks at the whole window, a change reaches exactly as far as the context says."""
+    """Without GroupNorm, which looks at the whole chunk, a change reaches exactly as far as the context says."""
     full = PRESETS.get(name) or reference_checkpoint(name).config
     levels = len(full.multipliers_list)
     config = dataclasses.replace(  # the same layers, but narrow
@@ -117,7 +117,7 @@ def test_context_is_how_far_the_network_sees(name: str) -> None:
                 setattr(module, child_name, NoNorm())
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    length, place, per_latent = 96, 48, config.frames_per_latent
+    length, place, per_latent = 96, 48, config.columns_per_latent
 
     # Gradients rather than differences: what comes through the last taps is far below a difference's rounding.
     x = torch.randn(1, 2, config.bins, per_latent * length, dtype=torch.float64, requires_grad=True)

@@ -1,21 +1,19 @@
-"""compress and decompress: everything comes back, whatever the rate, length, channels and windows."""
+"""compress and decompress: everything comes back, whatever the rate, length, channels and chunks."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from music2latent import EncoderDecoder, InputError, Latents, chunk_coding, chunks
+from music2latent import EncoderDecoder, InputError, Latents, chunks
 from music2latent.audio import open_audio, read_whole, write_audio
-from music2latent.evaluation.metrics import log_spectral_distance
+from music2latent.stft import log_spectral_distance
 
-from .helpers import CLIP, NoNorm, relative_error, sound
+from .helpers import CLIP, relative_error, sound
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000, 192000])
@@ -54,100 +52,6 @@ def test_file_and_array_are_the_same(tiny: EncoderDecoder) -> None:
         assert (
             relative_error(tiny.compress(audio, rate).values, array.values) < 0.03
         )  # 16 bits move random weights that much
-
-
-def _flat(codec: EncoderDecoder) -> EncoderDecoder:
-    """The same model with statistics that do not depend on the window: what is left are the windows themselves."""
-    other = EncoderDecoder(model=codec.checkpoint, device="cpu", dtype="float32")
-    for parent in [other.gen.denoiser, *other.gen.modules()]:
-        for name, child in parent.named_children():
-            if isinstance(child, torch.nn.GroupNorm):
-                setattr(parent, name, NoNorm())
-    return other
-
-
-def test_windows_of_any_size_give_the_same(tiny: EncoderDecoder) -> None:
-    """Without the window-wide statistics of GroupNorm, the result is that of one window over everything."""
-    codec, audio = _flat(tiny), sound(1, 44100 * 9)
-    with torch.no_grad():  # without normalisation the random weights need taming
-        for parameter in codec.gen.parameters():
-            parameter.mul_(0.5)
-    whole = codec.compress(audio, 44100, window_seconds=60)
-    back = codec.decompress(whole, window_seconds=60)
-    for seconds in (4, 5):
-        latents = codec.compress(audio, 44100, window_seconds=seconds)
-        assert relative_error(latents.values, whole.values) < 1e-4
-    context = chunks.decoder_context(codec.config)
-    for window in (2 * context, 2 * context + 9):
-        codec.checkpoint = replace(codec.checkpoint, window=(window, context))
-        assert relative_error(codec.decompress(whole), back) < 1e-3
-
-
-def test_decode_has_the_windows_that_are_asked_for(tiny: EncoderDecoder) -> None:
-    """By default they overlap, and make no difference but for the normalisation; a named length is cut hard."""
-    codec = _flat(tiny)
-    context = chunks.decoder_context(codec.config)
-    codec.checkpoint = replace(codec.checkpoint, window=(2 * context + 1, context))
-    latents = torch.randn(2, 64, 4 * context, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        for parameter in codec.gen.parameters():
-            parameter.mul_(0.5)
-    whole = codec.decode(latents, seed=3, max_waveform_length=44100 * 60)
-    assert relative_error(codec.decode(latents, seed=3, max_batch_size=3), whole) < 1e-3
-    cut = codec.decode(latents, seed=3, max_waveform_length=(2 * context + 1) * 4096)
-    assert relative_error(cut, whole) > 0.01
-
-
-def test_threads_share_the_networks(tiny: EncoderDecoder) -> None:
-    """Windows of signals that are coded at the same time run as one batch, and come out as if alone."""
-    codec = EncoderDecoder(model=tiny.checkpoint, device="cpu", dtype="float32")
-    codec.runner = chunk_coding.Runner(codec.gen, batch_size=3, patience=60)
-    sizes = []
-    codec.gen.encoder.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
-    codec.gen.decoder.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
-    signals = [sound(1, 20000, seed) for seed in range(3)]
-    with ThreadPoolExecutor(3) as pool:
-        latents = list(pool.map(partial(codec.compress, sample_rate=44100), signals))
-        audio = list(pool.map(codec.decompress, latents))
-    assert sizes == [3, 3]
-    for signal, values, back in zip(signals, latents, audio, strict=True):
-        alone = tiny.compress(signal, 44100)
-        assert relative_error(values.values, alone.values) < 1e-4
-        assert relative_error(back, tiny.decompress(alone)) < 1e-4
-
-
-def test_compiled_networks_give_the_same(tiny: EncoderDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Full windows run compiled, the rest does not: a compilation for every length there is would never end.
-
-    What PyTorch captured runs as it is here; its code generator takes minutes for it.
-    """
-    compiled, calls = torch.compile, []
-
-    def capture(network: torch.nn.Module, mode: str, **options: bool) -> object:
-        assert mode == "reduce-overhead"  # CUDA graphs
-        function = compiled(network, backend="aot_eager", **options)
-        return lambda *inputs: calls.append(type(network).__name__) or function(*inputs)
-
-    monkeypatch.setattr(torch, "compile", capture)
-    codec = EncoderDecoder(model=tiny.checkpoint, device="cpu", dtype="float32", compile=True)
-    audio, seconds = sound(1, 44100 * 8), {"window_seconds": 4.0}  # two windows of 43 latents, and a shorter one
-    latents = codec.compress(audio, 44100, **seconds)
-    assert calls == ["Encoder"] * 2
-    back = codec.decompress(latents, **seconds)
-    assert calls[2:] == ["Upsampler", "Denoiser"] * 2
-    assert relative_error(latents.values, tiny.compress(audio, 44100, **seconds).values) < 1e-4
-    assert relative_error(back, tiny.decompress(latents, **seconds)) < 1e-3
-
-
-def test_windows_of_the_bundled_model_meet_without_a_seam(mini: EncoderDecoder) -> None:
-    """With those statistics, windows differ by about a tenth, and the cross-fade hides it."""
-    whole = mini.compress(CLIP, window_seconds=20)
-    cut = mini.compress(CLIP, window_seconds=4.5)
-    assert relative_error(cut.values, whole.values) < 0.05
-    one, other = (mini.decompress(whole, window_seconds=seconds) for seconds in (20, 4.5))
-    assert relative_error(other, one) < 0.1
-    # Jumps from sample to sample are no larger than in the decoding without windows.
-    assert np.abs(np.diff(other)).max() < 1.2 * np.abs(np.diff(one)).max()
 
 
 def test_noise_belongs_to_the_place(tiny: EncoderDecoder) -> None:
@@ -251,12 +155,12 @@ def test_any_whole_number_is_a_rate(tmp_path: Path, tiny: EncoderDecoder, rate: 
 
 def test_progress_runs_to_one(tiny: EncoderDecoder) -> None:
     done: list[float] = []
-    latents = tiny.compress(sound(1, 44100 * 8), 44100, window_seconds=3, progress=done.append)
+    latents = tiny.compress(sound(1, 44100 * 8), 44100, chunk_seconds=3, progress=done.append)
     assert done == sorted(done)
     assert done[-1] == 1
     assert len(done) > 2
     done.clear()
-    tiny.decompress(latents, window_seconds=4, progress=done.append)
+    tiny.decompress(latents, chunk_seconds=4, progress=done.append)
     assert done == sorted(done)
     assert done[-1] == 1
     assert len(done) > 1
@@ -279,8 +183,8 @@ def test_records_that_contradict_themselves(tiny: EncoderDecoder) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"window_seconds": 0.1}, "window_seconds = 0.1; this model needs 1.67 s or more"),
-        ({"window_seconds": float("inf")}, "window_seconds = inf"),
+        ({"chunk_seconds": 0.1}, "chunk_seconds = 0.1; this model needs 1.67 s or more"),
+        ({"chunk_seconds": float("inf")}, "chunk_seconds = inf"),
         ({"coding_rate": 22050}, "coding_rate = 22050; accepted: 44100, 48000"),
     ],
 )

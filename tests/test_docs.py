@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .cli.test_coding import Result
-from .helpers import CLIP
+from .helpers import CLIP, Result
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

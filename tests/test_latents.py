@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 
 from music2latent import InputError, Latents
 
-from .test_audio import disk_with
+from .helpers import disk_with
 
 FACTS = {"sample_rate": 48000, "num_samples": 9000, "coding_rate": 44100, "model_id": "m", "fingerprint": "f" * 64}
 
 
 def _latents() -> Latents:
-    return Latents(torch.randn(2, 64, 3), **FACTS)
+    return Latents(values=torch.randn(2, 64, 3), **FACTS)
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("float16", 2), ("float32", 4)])
@@ -30,6 +30,18 @@ def test_file_round_trip(tmp_path: Path, dtype: str, size: int) -> None:
     expected = latents if dtype == "float32" else latents.rounded()
     assert torch.equal(back.values, expected.values)
     assert 0 <= (tmp_path / "a.m2l").stat().st_size - latents.values.numel() * size < 600
+
+
+def test_bytes_are_those_of_the_file(tmp_path: Path) -> None:
+    latents = _latents()
+    latents.save(tmp_path / "a.m2l")
+    content = latents.to_bytes()
+    assert (tmp_path / "a.m2l").stat().st_size == len(content)  # the order of its metadata is nobody's promise
+    back = Latents.from_bytes(content)
+    assert torch.equal(back.values, latents.rounded().values)
+    assert {key: getattr(back, key) for key in FACTS} == FACTS
+    with pytest.raises(InputError, match=r"^upload 7: truncated, or not a \.m2l file"):
+        Latents.from_bytes(content[:-1], "upload 7")
 
 
 def test_facts() -> None:

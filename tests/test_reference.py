@@ -1,4 +1,4 @@
-"""Vectors of the published system: same weights, audio and noise in, same latents and audio out."""
+"""Vectors of the official system: same weights, audio and noise in, same latents and audio out."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import multiprocessing
 import platform
 import signal
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
@@ -23,19 +23,18 @@ import numpy as np
 import torch
 
 from .. import __version__, audio
-from ..cli import jobs
 from ..errors import InputError
+from ..extras import require
+from ..files import walk
+from ..progress import NamedProgress
 from . import metrics
 from .frechet import make_distance
 from .peers import make_codec
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[str, float], None]
-"""Told what is being done, and the fraction of everything that is."""
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Piece:
     """What is coded of one file."""
 
@@ -55,7 +54,7 @@ class Piece:
         return torch.from_numpy(np.ascontiguousarray(audio.read_part(self.path, self.start, self.num_samples)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What is coded, by what."""
 
@@ -93,7 +92,7 @@ def choose(inputs: list[Path], settings: Settings) -> list[Piece]:
     """
     pieces: list[Piece] = []
     for path in inputs:
-        found = jobs.find(path, audio.FORMATS) if path.is_dir() else [path]
+        found = walk(path, audio.FORMATS) if path.is_dir() else [path]
         sources = []
         for file in found:
             with _left_out(path.is_dir()):
@@ -108,7 +107,13 @@ def choose(inputs: list[Path], settings: Settings) -> list[Piece]:
             if settings.seconds is not None:
                 wanted = min(wanted, round(settings.seconds * source.sample_rate))
             start = (source.num_samples - wanted) // 2
-            piece = Piece(str(file), source.sample_rate, start, wanted, source.channels)
+            piece = Piece(
+                path=str(file),
+                sample_rate=source.sample_rate,
+                start=start,
+                num_samples=wanted,
+                channels=source.channels,
+            )
             with _left_out(path.is_dir()):
                 piece.read()
                 pieces.append(piece)
@@ -117,7 +122,7 @@ def choose(inputs: list[Path], settings: Settings) -> list[Piece]:
     return pieces
 
 
-def evaluate(inputs: list[Path], settings: Settings, folder: Path, progress: Progress) -> dict[str, Any]:
+def evaluate(inputs: list[Path], settings: Settings, folder: Path, progress: NamedProgress) -> dict[str, Any]:
     """Code and measure; every codec's reconstructions end up in `folder`, as NUMBER/INDEX-SEED.npy.
 
     Returns:
@@ -125,8 +130,9 @@ def evaluate(inputs: list[Path], settings: Settings, folder: Path, progress: Pro
         over seeds; or the reason why it could not run.
 
     Raises:
-        InputError: no audio, or a package that metrics need is missing.
+        InputError: a missing package, or no audio.
     """
+    require("evaluate")
     distances = {network: make_distance(network) for network in settings.fad}
     pieces = choose(inputs, settings)
     if distances:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, missing_extra
+from ..errors import InputError
+from ..extras import require
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "vggish": {"sample_rate": 16000},
@@ -28,10 +29,9 @@ def make_distance(network: str) -> Callable[[Path, Path], float]:
     """
     if network not in NETWORKS:
         raise InputError(f"Fréchet Audio Distance by {network!r}; accepted: {', '.join(NETWORKS)}")
-    try:
-        from frechet_audio_distance import FrechetAudioDistance
-    except ImportError as error:
-        raise missing_extra("frechet-audio-distance", "fad", "the Fréchet Audio Distance") from error
+    require("fad")
+    from frechet_audio_distance import FrechetAudioDistance
+
     try:
         package = FrechetAudioDistance(model_name=network, verbose=False, **NETWORKS[network])
     except Exception as error:  # whatever a download may raise

@@ -1,7 +1,7 @@
-"""What `evaluate` compares: every codec a small adapter from audio to audio, with the bits between counted.
+"""The codecs that `evaluate` compares: each a small adapter from audio to audio that counts the bits of its code.
 
 mini, a path, a repository id     a model of this package; `@int8` codes its latents in 8 bits, `@2` decodes in 2 steps
-music2latent                      the published model, from the hub
+music2latent                      the official model, from the hub
 opus:12, mp3:32                   FFmpeg's encoders through PyAV, at so many kbit/s per channel
 encodec:6, dac, linear-cae, ...   other neural codecs, where their packages and weights are installed
 """
@@ -15,23 +15,23 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-import soxr
 import torch
 from torch import Tensor
 
-from ..checkpoint import PUBLISHED_REPO
+from .. import official
 from ..codec import EncoderDecoder
-from ..errors import InputError, missing_extra
+from ..errors import InputError
+from ..resampling import resample_array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Coded:
     """One piece of audio after coding and decoding."""
 
     audio: Tensor
     """`[C, n]`, of the original's rate and length."""
     bits: float
-    """Size of what lay between."""
+    """Size of its code."""
     encode_seconds: float
     decode_seconds: float
 
@@ -43,6 +43,26 @@ class Codec(Protocol):
     """Whether decoding draws noise, so that seeds make a difference."""
 
     def __call__(self, audio: Tensor, sample_rate: int, seed: int) -> Coded: ...
+
+
+def names(models: list[str], steps: list[int], against: list[str]) -> tuple[str, ...]:
+    """Names for `make_codec`: every model with every number of steps, then the others."""
+    ours = (f"{model}@{num_steps}" if num_steps > 1 else model for model in models for num_steps in steps)
+    return (*ours, *against)
+
+
+def _options(name: str) -> tuple[str, int, int]:
+    """Model, bits per value and number of steps of MODEL[@int8][@STEPS]."""
+    model, *options = name.split("@")
+    bits, num_steps = 16, 1
+    for option in options:
+        if option == "int8":
+            bits = 8
+        elif option.isdecimal() and int(option):
+            num_steps = int(option)
+        else:
+            raise InputError(f"{name}: unknown option {option!r}; accepted after @: int8, or a number of steps")
+    return model, bits, num_steps
 
 
 def make_codec(name: str, *, device: str | None = None, dtype: str = "auto") -> Codec:
@@ -61,18 +81,10 @@ def make_codec(name: str, *, device: str | None = None, dtype: str = "auto") -> 
             raise InputError(f"{name}: not installed ({error}); pip install {PACKAGES[kind]}") from error
         except Exception as error:  # whatever a foreign package says when it cannot fetch its weights
             raise InputError(f"{name}: its weights could not be had ({type(error).__name__}: {error})") from error
-    model, *options = name.split("@")
-    bits, num_steps = 16, 1
-    for option in options:
-        if option == "int8":
-            bits = 8
-        elif option.isdecimal() and int(option):
-            num_steps = int(option)
-        else:
-            raise InputError(f"{name}: unknown option {option!r}; accepted after @: int8, or a number of steps")
-    if model == "music2latent":  # the package of that name has one model, which runs here as it does there
-        model = PUBLISHED_REPO
-    return Ours(EncoderDecoder(model, device=device, dtype=dtype), bits, num_steps)
+    model, bits, num_steps = _options(name)
+    if model == "music2latent":  # the package of that name has one model, which this package runs as well
+        model = official.REPO
+    return Ours(EncoderDecoder(model=model, device=device, dtype=dtype), bits, num_steps)
 
 
 class Ours:
@@ -94,10 +106,10 @@ class Ours:
         encoded = time.perf_counter()
         decoded = self.codec.decompress(latents, seed=seed, num_steps=self.num_steps)
         return Coded(
-            torch.from_numpy(decoded),
-            latents.values.numel() * self.bits,
-            encoded - begun,
-            time.perf_counter() - encoded,
+            audio=torch.from_numpy(decoded),
+            bits=latents.values.numel() * self.bits,
+            encode_seconds=encoded - begun,
+            decode_seconds=time.perf_counter() - encoded,
         )
 
 
@@ -120,10 +132,8 @@ class Classic:
     seeded = False
 
     def __init__(self, kind: str, kilobits: float) -> None:
-        try:
-            import av
-        except ImportError as error:
-            raise missing_extra("av", "evaluate", "Opus and MP3") from error
+        import av
+
         self.av: Any = av
         self.encoder, self.container, self.rate = ENCODERS[kind]
         self.kilobits = kilobits
@@ -133,14 +143,15 @@ class Classic:
         if channels > 2:
             raise InputError(f"{channels} channels; {self.encoder} is compared on one or two")
         begun = time.perf_counter()
-        file, bits = self._encode(_resampled(audio.numpy(), sample_rate, self.rate))
+        file, bits = self._encode(resample_array(audio.numpy(), sample_rate, self.rate))
         encoded = time.perf_counter()
         with self.av.open(file) as container:
             resampler = self.av.AudioResampler("fltp", "mono" if channels == 1 else "stereo", self.rate)
             frames = [one for frame in container.decode(audio=0) for one in resampler.resample(frame)]
         decoded = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
-        restored = _fitted(_resampled(decoded, self.rate, sample_rate), num_samples)
-        return Coded(restored, bits, encoded - begun, time.perf_counter() - encoded)
+        restored = _fitted(resample_array(decoded, self.rate, sample_rate), num_samples)
+        decode_seconds = time.perf_counter() - encoded
+        return Coded(audio=restored, bits=bits, encode_seconds=encoded - begun, decode_seconds=decode_seconds)
 
     def _encode(self, audio: np.ndarray) -> tuple[io.BytesIO, int]:
         file, bits = io.BytesIO(), 0
@@ -174,11 +185,12 @@ class Neural:
         torch.manual_seed(seed)
         with torch.inference_mode():
             begun = time.perf_counter()
-            code = self.encode(torch.from_numpy(_resampled(audio.numpy(), sample_rate, self.rate)))
+            code = self.encode(torch.from_numpy(resample_array(audio.numpy(), sample_rate, self.rate)))
             encoded = time.perf_counter()
             decoded = self.decode(code).float().cpu().numpy()
-        restored = _fitted(_resampled(decoded, self.rate, sample_rate), audio.shape[1])
-        return Coded(restored, self.count_bits(code), encoded - begun, time.perf_counter() - encoded)
+        restored = _fitted(resample_array(decoded, self.rate, sample_rate), audio.shape[1])
+        decode_seconds, bits = time.perf_counter() - encoded, self.count_bits(code)
+        return Coded(audio=restored, bits=bits, encode_seconds=encoded - begun, decode_seconds=decode_seconds)
 
 
 def _encodec(setting: str) -> Parts:
@@ -238,12 +250,6 @@ PACKAGES = {
     "codicodec": "codicodec",
     "linear-cae": "linear-cae",
 }
-
-
-def _resampled(audio: np.ndarray, rate_in: int, rate_out: int) -> np.ndarray:
-    if rate_in == rate_out:
-        return audio
-    return np.ascontiguousarray(soxr.resample(audio.T, rate_in, rate_out, quality="VHQ").T, dtype=np.float32)
 
 
 def _fitted(audio: np.ndarray, num_samples: int) -> Tensor:

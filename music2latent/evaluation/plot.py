@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from .. import audio, spectrogram
-from ..errors import missing_extra
+from .. import audio
+from ..extras import require
 from ..files import replacing
 from ..latents import Latents
+from ..stft import magnitudes
 
 SECONDS = 20.0
 """Longer audio is shown up to here."""
 
-
-def need_matplotlib() -> None:
-    """Find out before any work is done.
-
-    Raises:
-        InputError: matplotlib is not installed.
-    """
-    if find_spec("matplotlib") is None:
-        raise missing_extra("matplotlib", "plot", "a picture")
+N_FFT = 2048
+"""Samples in a window of the spectrograms."""
 
 
 def plot_reconstruction(original: Path, reconstruction: Path, latents: Latents, target: Path) -> None:
@@ -34,7 +27,7 @@ def plot_reconstruction(original: Path, reconstruction: Path, latents: Latents, 
     Raises:
         InputError: matplotlib is not installed, or the picture cannot be written.
     """
-    need_matplotlib()
+    require("plot")
     from matplotlib.figure import Figure
 
     seconds = min(SECONDS, latents.duration)
@@ -72,10 +65,9 @@ def log_frequency_decibels(path: Path, seconds: float) -> tuple[np.ndarray, np.n
     wanted = int(seconds * source.sample_rate)
     blocks = islice(source.blocks(), wanted // audio.BLOCK_SAMPLES + 1)
     samples = np.concatenate([block[:1] for block in blocks], axis=1)[:, :wanted]
-    hop = 512
-    samples = np.pad(samples, ((0, 0), (2 * hop, 2 * hop)))  # the shortest clip fills a frame
-    magnitudes = spectrogram.magnitudes(torch.from_numpy(samples), hop)[0].numpy()
+    samples = np.pad(samples, ((0, 0), (N_FFT // 2, N_FFT // 2)))  # the shortest clip fills a window
+    found = magnitudes(torch.from_numpy(samples), N_FFT, pad=False)[0].T.numpy()  # [bins, T]
     frequencies = np.geomspace(40, source.sample_rate / 2 * 0.999, 300)
-    rows = np.round(frequencies / source.sample_rate * 4 * hop).astype(int).clip(0, len(magnitudes) - 1)
-    levels = 20 * np.log10(np.maximum(magnitudes[rows], 1e-6))
+    rows = np.round(frequencies / source.sample_rate * N_FFT).astype(int).clip(0, len(found) - 1)
+    levels = 20 * np.log10(np.maximum(found[rows], 1e-8))
     return levels - levels.max(), frequencies

@@ -1,7 +1,7 @@
 """`music2latent probe`: how much of what matters a linear classifier finds in the latents (the paper's second claim).
 
 A data set is a folder: either one folder per class, or any files with a `labels.csv`. Its columns: `path`, and for
-every task one with the class, and one called `TASK.source`, with what must not be in training and test at once.
+every task one with the class, and one called `TASK.group`: files of a group are never in training and test at once.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ import numpy as np
 import torch
 
 from .. import audio
-from ..cli import jobs
 from ..codec import EncoderDecoder
-from ..errors import InputError, missing_extra
-from ..files import replacing
+from ..errors import InputError
+from ..extras import require
+from ..files import replacing, walk
+from ..progress import NamedProgress
 
 LABELS = "labels.csv"
 MELS = 64
@@ -30,14 +30,14 @@ MOST_NUMBERS = 256
 """Longer vectors are reduced to so many principal components before they are classified."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
-    """One question about files: their classes, and the sources that cross-validation keeps apart."""
+    """One question about files: their classes, and the groups that cross-validation keeps together."""
 
     name: str
     paths: tuple[Path, ...]
     classes: tuple[str, ...]
-    sources: tuple[str, ...]
+    groups: tuple[str, ...]
 
 
 def read_tasks(folder: Path) -> list[Task]:
@@ -50,23 +50,25 @@ def read_tasks(folder: Path) -> list[Task]:
     if table.is_file():
         with table.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        names = [name for name in rows[0] if name != "path" and not name.endswith(".source")] if rows else []
+        names = [name for name in rows[0] if name != "path" and not name.endswith(".group")] if rows else []
         if not names or "path" not in rows[0]:
-            raise InputError(f"{table}: expected the columns path, TASK and, if wanted, TASK.source")
+            raise InputError(f"{table}: expected the columns path, TASK and, if wanted, TASK.group")
         tasks = []
         for name in names:
             kept = [row for row in rows if row[name]]
             paths = tuple(folder / row["path"] for row in kept)
-            sources = tuple(row.get(f"{name}.source") or row["path"] for row in kept)
-            tasks.append(Task(name, paths, tuple(row[name] for row in kept), sources))
+            groups = tuple(row.get(f"{name}.group") or row["path"] for row in kept)
+            classes = tuple(row[name] for row in kept)
+            tasks.append(Task(name=name, paths=paths, classes=classes, groups=groups))
     else:
-        paths = tuple(jobs.find(folder, audio.FORMATS))
+        paths = tuple(walk(folder, audio.FORMATS))
         inner = [path.relative_to(folder).parts for path in paths]
         if any(len(parts) < 2 for parts in inner):
             raise InputError(f"{folder}: audio outside of class folders; expected one folder per class, or {LABELS}")
-        # CLASS/SOURCE/..., or every file for itself
-        sources = tuple("/".join(parts[:2]) for parts in inner)
-        tasks = [Task("class", paths, tuple(parts[0] for parts in inner), sources)]
+        # CLASS/GROUP/..., or every file for itself
+        groups = tuple("/".join(parts[:2]) for parts in inner)
+        classes = tuple(parts[0] for parts in inner)
+        tasks = [Task(name="class", paths=paths, classes=classes, groups=groups)]
     for task in tasks:
         if len(set(task.classes)) < 2:
             raise InputError(f"{folder}: {task.name}: {len(set(task.classes))} classes; a probe needs two or more")
@@ -75,15 +77,13 @@ def read_tasks(folder: Path) -> list[Task]:
 
 def log_mel(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """The baseline: log mel bands `[64, T]` of mono audio, at the latents' frame rate."""
-    try:
-        import librosa
-    except ImportError as error:
-        raise missing_extra("librosa", "evaluate", "the log-mel baseline") from error
+    import librosa
+
     power = librosa.feature.melspectrogram(y=samples, sr=sample_rate, n_fft=4096, hop_length=4096, n_mels=MELS)
     return np.log(power + 1e-8)
 
 
-def describe(codec: EncoderDecoder, paths: list[Path], progress: Callable[[str, float], None]) -> dict[str, np.ndarray]:
+def describe(codec: EncoderDecoder, paths: list[Path], progress: NamedProgress) -> dict[str, np.ndarray]:
     """Every file as one vector per representation, `[files, 2 D]`: mean and standard deviation over time of its mix."""
     views: dict[str, list[np.ndarray]] = {"latents": [], "features": [], "log-mel": []}
     for index, path in enumerate(paths):
@@ -100,7 +100,7 @@ def describe(codec: EncoderDecoder, paths: list[Path], progress: Callable[[str, 
     return {name: np.stack(rows) for name, rows in views.items()}
 
 
-def linear_probe(vectors: np.ndarray, classes: np.ndarray, sources: np.ndarray, folds: int) -> dict[str, float]:
+def linear_probe(vectors: np.ndarray, classes: np.ndarray, groups: np.ndarray, folds: int) -> dict[str, float]:
     """Accuracy of logistic regression on standardised vectors, over folds that share no source; and of guessing."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
@@ -108,10 +108,10 @@ def linear_probe(vectors: np.ndarray, classes: np.ndarray, sources: np.ndarray, 
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    folds = min(folds, len(set(sources)))
+    folds = min(folds, len(set(groups)))
     split = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
     scores, guesses = [], []
-    for train, test in split.split(vectors, classes, sources):
+    for train, test in split.split(vectors, classes, groups):
         steps = [StandardScaler(), LogisticRegression(C=0.1, max_iter=300)]
         if vectors.shape[1] > MOST_NUMBERS:  # thousands of features: their principal components, linear as well
             steps.insert(1, PCA(min(MOST_NUMBERS, len(train)), svd_solver="randomized", random_state=0))
@@ -127,24 +127,19 @@ def linear_probe(vectors: np.ndarray, classes: np.ndarray, sources: np.ndarray, 
     }
 
 
-def probe(
-    folders: list[Path], codec: EncoderDecoder, *, folds: int, progress: Callable[[str, float], None]
-) -> list[dict[str, Any]]:
+def probe(folders: list[Path], codec: EncoderDecoder, *, folds: int, progress: NamedProgress) -> list[dict[str, Any]]:
     """Every task of every data set with every representation, a row each.
 
     Raises:
-        InputError: unusable data, fewer than two sources, or packages that are missing.
+        InputError: unusable data, fewer than two groups, or packages that are missing.
     """
-    try:
-        import sklearn  # noqa: F401
-    except ImportError as error:
-        raise missing_extra("scikit-learn", "evaluate", "probing") from error
+    require("evaluate")
     rows = []
     for folder in folders:
         tasks = read_tasks(folder)
         for task in tasks:
-            if len(set(task.sources)) < 2:
-                raise InputError(f"{folder}: {task.name}: all files are of one source; cross-validation needs two")
+            if len(set(task.groups)) < 2:
+                raise InputError(f"{folder}: {task.name}: all files are of one group; cross-validation needs two")
         paths = sorted({path for task in tasks for path in task.paths})
         views = describe(codec, paths, progress)
         place = {path: index for index, path in enumerate(paths)}
@@ -152,7 +147,7 @@ def probe(
             chosen = [place[path] for path in task.paths]
             for name, vectors in views.items():
                 progress(f"probing {name}: {task.name}", 1)
-                result = linear_probe(vectors[chosen], np.array(task.classes), np.array(task.sources), folds)
+                result = linear_probe(vectors[chosen], np.array(task.classes), np.array(task.groups), folds)
                 facts = {
                     "data": folder.name,
                     "task": task.name,
@@ -163,9 +158,7 @@ def probe(
     return rows
 
 
-def run(
-    folders: list[Path], codec: EncoderDecoder, output: Path, *, folds: int, progress: Callable[[str, float], None]
-) -> str:
+def run(folders: list[Path], codec: EncoderDecoder, output: Path, *, folds: int, progress: NamedProgress) -> str:
     """`probe`, written to probe.json and probe.md; returns the table."""
     rows = probe(folders, codec, folds=folds, progress=progress)
     text = f"# Linear probes of {codec.model_id}\n\n{table(rows)}"

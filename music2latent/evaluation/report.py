@@ -14,7 +14,9 @@ import numpy as np
 
 from .. import audio
 from ..files import replacing
-from .evaluate import Piece, Progress, Settings, evaluate
+from ..progress import NamedProgress
+from ..resampling import resample
+from .evaluate import Piece, Settings, evaluate
 from .metrics import METRICS
 from .plot import log_frequency_decibels
 
@@ -25,7 +27,7 @@ PLAYED_SECONDS = 5
 """From the middle of longer ones, so that a page with its sounds can be sent around."""
 
 
-def run(inputs: list[Path], settings: Settings, output: Path, *, examples: int, progress: Progress) -> Path:
+def run(inputs: list[Path], settings: Settings, output: Path, *, examples: int, progress: NamedProgress) -> Path:
     """Evaluate, and write report.json, report.md, three pictures, and index.html that plays `examples` of the files.
 
     Returns:
@@ -139,7 +141,7 @@ def _example(index: int, piece: Piece, codecs: list[dict[str, Any]], work: Path,
         played = min(piece.num_samples, PLAYED_SECONDS * piece.sample_rate)
         start = (piece.num_samples - played) // 2
         samples = samples[:, start : start + played]
-        blocks = list(audio.resample([samples], piece.channels, piece.sample_rate, PLAYED_RATE))
+        blocks = list(resample([samples], piece.channels, piece.sample_rate, PLAYED_RATE))
         length = sum(block.shape[1] for block in blocks)
         audio.write_audio(folder / name, blocks, PLAYED_RATE, piece.channels, length)
         return f"audio/{name}"

@@ -21,7 +21,7 @@ class FrequencyGain(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Spectrogram `[B, 2, F, T]` -> latents `[B, D, T / frames_per_latent]` in (-1, 1), not yet scaled."""
+    """Spectrogram `[B, 2, F, T]` -> latents `[B, D, T / columns_per_latent]` in (-1, 1), not yet scaled."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -95,8 +95,8 @@ def group_norm(
 
 
 def _head(x: Tensor, groups: int) -> tuple[int, ...]:
-    batch, channels, bins, frames = x.shape
-    return x.dtype == torch.bfloat16, batch, bins * frames, channels, groups
+    batch, channels, bins, columns = x.shape
+    return x.dtype == torch.bfloat16, batch, bins * columns, channels, groups
 
 
 def _at(*tensors: Tensor | None) -> list[int | None]:

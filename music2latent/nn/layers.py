@@ -1,7 +1,7 @@
 """Layers of all three networks: residual block, frequency attention, down- and upsampling.
 
 Shapes: 2-D maps are `[B, C, F, T]` (channels, frequency, time), 1-D maps `[B, C, L]`.
-The names of the attributes, and their order, are the published checkpoint's.
+The names of the attributes, and their order, are the official checkpoint's.
 Source: the Music2Latent paper (arXiv 2408.06500), section 3 and appendix.
 """
 
@@ -20,14 +20,17 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class GroupNorm(nn.GroupNorm):
-    """The normalisation used everywhere, with the SiLU that often follows; its statistics run over the whole window."""
+    """The normalisation used everywhere, with the SiLU that often follows; its statistics run over the whole chunk."""
+
+    plain = False
+    """Whether to keep to PyTorch's own normalisation."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(min(channels // 4, 32), channels, eps=1e-5)
 
     def forward(self, x: Tensor, *, shift: Tensor | None = None, silu: bool = False, reuse: bool = False) -> Tensor:
         """x `[B, C, ...]`, to which shift `[B, C]` is added first. `reuse`: nobody needs x any more."""
-        if fused.takes(x):
+        if not self.plain and fused.takes(x):
             return fused.group_norm(x, self.weight, self.bias, shift, self.num_groups, self.eps, silu, reuse)
         if shift is not None:
             x = x + shift.view(*x.shape[:2], *[1] * (x.ndim - 2))
@@ -51,7 +54,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class FrequencyAttention(nn.Module):
-    """x + MHA(norm(x)): every time frame is one sequence whose tokens are its frequency bins."""
+    """x + MHA(norm(x)): every column is one sequence whose tokens are its frequency bins."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -60,13 +63,13 @@ class FrequencyAttention(nn.Module):
         zero_init(self.mha.out_proj)
 
     def forward(self, x: Tensor) -> Tensor:  # [B, C, F, T]
-        batch, channels, bins, frames = x.shape
-        tokens = self.norm(x).permute(0, 3, 2, 1).reshape(batch * frames, bins, channels)
+        batch, channels, bins, columns = x.shape
+        tokens = self.norm(x).permute(0, 3, 2, 1).reshape(batch * columns, bins, channels)
         # Written out, because nn.MultiheadAttention takes another path (and rounds otherwise) without gradients.
         qkv = F.linear(tokens, self.mha.in_proj_weight, self.mha.in_proj_bias)
         q, k, v = qkv.unflatten(-1, (3, self.mha.num_heads, -1)).permute(2, 0, 3, 1, 4)  # each [B T, heads, F, C/heads]
         out = attention(q, k, v)
-        out = self.mha.out_proj(out.transpose(1, 2).flatten(2)).view(batch, frames, bins, channels)
+        out = self.mha.out_proj(out.transpose(1, 2).flatten(2)).view(batch, columns, bins, channels)
         return x + out.permute(0, 3, 2, 1)
 
 
@@ -96,7 +99,7 @@ class ResBlock(nn.Module):
 
 
 class Down(nn.Module):
-    """A quarter of the bins (`freq_only`), or half of the bins and half of the frames. `norm` normalises first."""
+    """A quarter of the bins (`freq_only`), or half of the bins and half of the columns. `norm` normalises first."""
 
     def __init__(self, in_channels: int, out_channels: int, *, freq_only: int, norm: bool = False) -> None:
         super().__init__()
@@ -111,7 +114,10 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """Four times the bins (`freq_only`), or twice the bins and twice the frames: nearest neighbour, then smoothed."""
+    """Four times the bins (`freq_only`), or twice the bins and twice the columns: nearest neighbour, then smoothed."""
+
+    plain = False
+    """Whether to enlarge and convolve, in two operations."""
 
     def __init__(self, in_channels: int, out_channels: int, *, freq_only: int) -> None:
         super().__init__()
@@ -120,13 +126,9 @@ class Up(nn.Module):
         self.c = nn.Conv2d(in_channels, out_channels, kernel, padding=padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled():  # the gradient of the other way costs more than it saves
-            return self.plain(x)
+        if self.plain or torch.is_grad_enabled():  # the gradient of the folded way costs more than it saves
+            return self.c(F.interpolate(x, scale_factor=[float(factor) for factor in self.factors], mode="nearest"))
         return self.folded(x)
-
-    def plain(self, x: Tensor) -> Tensor:
-        """As published."""
-        return self.c(F.interpolate(x, scale_factor=[float(factor) for factor in self.factors], mode="nearest"))
 
     def folded(self, x: Tensor) -> Tensor:
         """The same with less than half the multiplications, and without the enlarged map.
@@ -134,15 +136,15 @@ class Up(nn.Module):
         Neighbours in the enlarged map are often one and the same value, so weights that meet it can be added up first:
         of 5 taps 2 are left, of 3 x 3 taps 2 x 2, other ones for every place within an enlarged value.
         """
-        (batch, _, bins, frames), (by_bins, by_frames) = x.shape, self.factors
-        shape = batch, self.c.out_channels, bins * by_bins, frames * by_frames
+        (batch, _, bins, columns), (by_bins, by_columns) = x.shape, self.factors
+        shape = batch, self.c.out_channels, bins * by_bins, columns * by_columns
         out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         for bin_, (first_bin, rows) in enumerate(_summed(self.c.weight.float(), 2, by_bins)):
-            for frame, (first_frame, weight) in enumerate(_summed(rows, 3, by_frames)):
+            for column, (first_column, weight) in enumerate(_summed(rows, 3, by_columns)):
                 weight = weight.to(x.dtype, memory_format=torch.channels_last)
                 part = F.conv2d(x, weight, self.c.bias, padding=[taps // 2 for taps in weight.shape[2:]])
-                part = part.narrow(2, first_bin, bins).narrow(3, first_frame, frames)
-                out[:, :, bin_::by_bins, frame::by_frames] = part
+                part = part.narrow(2, first_bin, bins).narrow(3, first_column, columns)
+                out[:, :, bin_::by_bins, column::by_columns] = part
         return out
 
 

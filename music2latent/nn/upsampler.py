@@ -17,7 +17,7 @@ class Upsampler(nn.Module):
         self.bottom = (config.bottom_bins, widths[-1])
         self.conv_inp = nn.Conv1d(config.latent_dim, bottleneck, 1)
         self.conv_out_bottleneck = nn.Conv1d(bottleneck, config.feature_dim, 1)
-        # The published checkpoint holds a projection of the noise embedding for these blocks; nothing uses it.
+        # The official checkpoint holds a projection of the noise embedding for these blocks; nothing uses it.
         self.bottleneck_layers = nn.Sequential(
             *(
                 ResBlock(bottleneck, bottleneck, dims=1, cond_channels=config.cond_channels)

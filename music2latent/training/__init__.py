@@ -1,1 +1,1 @@
-"""Training: configuration, data, loss and the loop. Nothing here knows the codec."""
+"""Training: configuration, data, objectives and the loop, without the codec."""

@@ -1,20 +1,22 @@
-"""What defines a training run: the model's configuration and the recipe, from a TOML file and `--set key=value`."""
+"""What defines a training run: model, recipe and objectives, from a TOML file and `--set key=value`."""
 
 from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config import PRESETS, ModelConfig, check_keys
+from ..config import PRESETS, ModelConfig, check_keys, checked, plain
 from ..errors import InputError
+from .objectives import OBJECTIVES, Consistency, Objective
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a model is trained. The defaults are the published recipe (ISMIR 2024 paper, section 4)."""
+    """How a model is trained. The defaults are the official recipe (ISMIR 2024 paper, section 4)."""
 
     seed: int = 0
     """Seed of initial weights, crops, noise levels and noise."""
@@ -24,8 +26,8 @@ class Recipe:
     """Crops per optimizer step, over all processes."""
     accumulate: int = 1
     """Passes that a step's crops are spread over, to save memory."""
-    crop_frames: int = 64
-    """Spectrogram frames per crop; a multiple of the model's frames per latent."""
+    crop_columns: int = 64
+    """Columns of the spectrogram per crop; a multiple of the model's columns per latent."""
     min_rms: float = 0.001
     """Crops quieter than this are drawn again."""
     workers: int = 2
@@ -58,15 +60,6 @@ class Recipe:
     """Distance in u between the two noise levels of a pair, at the first iteration."""
     last_step: float = 0.001
     """The same at the last; exponential in between."""
-    consistency_weight: float = 1.0
-    """Weight of the consistency loss; 0 leaves it out: a warm start with the spectral loss alone."""
-    spectral_weight: float = 0.0
-    """Weight of the auxiliary loss on the magnitudes of the one-step output from sigma_max; 0 leaves it out."""
-    spectral_sizes: tuple[int, ...] = (256, 512, 1024, 2048, 4096)
-    """Its window lengths in samples."""
-    spectral_second: float = 0.0
-    """Part of the crops, 0 to 1, for which it takes a second step instead: from the model's own one-step output, with
-    noise of the drawn sigma. Without it a model that this loss alone has trained decodes in one step only."""
 
     precision: str = "fp16"
     """`no` (float32), `fp16` or `bf16`: mixed precision. fp16 needs CUDA."""
@@ -89,15 +82,13 @@ class Recipe:
             "iterations",
             "batch_size",
             "accumulate",
-            "crop_frames",
+            "crop_columns",
             "log_every",
             "validate_every",
             "save_every",
         ):
             if getattr(self, name) < 1:
                 raise InputError(f"training configuration: {name} = {getattr(self, name)}; it must be 1 or more")
-        if not 0 <= self.spectral_second <= 1:
-            raise InputError(f"training configuration: spectral_second = {self.spectral_second}; accepted: 0 to 1")
         for name, accepted in {"precision": ("no", "fp16", "bf16"), "init": ("default", "variance_preserving")}.items():
             if getattr(self, name) not in accepted:
                 raise InputError(
@@ -107,57 +98,63 @@ class Recipe:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A run's model and recipe."""
+    """A run's model, recipe and objectives: the consistency loss alone, as in the official recipe, if none is named."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     recipe: Recipe = field(default_factory=Recipe)
+    objectives: Mapping[str, Objective] = field(default_factory=lambda: {"consistency": Consistency()})
 
     def __post_init__(self) -> None:
-        per_latent = self.model.frames_per_latent
-        if self.recipe.crop_frames % per_latent:
+        per_latent = self.model.columns_per_latent
+        if self.recipe.crop_columns % per_latent:
             raise InputError(
-                f"training configuration: crop_frames = {self.recipe.crop_frames}; "
+                f"training configuration: crop_columns = {self.recipe.crop_columns}; "
                 f"this model needs a multiple of {per_latent}"
             )
+        if not any(objective.weight for objective in self.objectives.values()):
+            raise InputError("training configuration: every objective has weight 0; nothing would be learned")
 
     @property
     def crop_samples(self) -> int:
-        """Samples per crop, `hop_length * crop_frames + edge` (34304 in the published recipe)."""
-        return self.model.hop_length * self.recipe.crop_frames + self.model.edge
+        """Samples per crop, `hop_length * crop_columns + edge` (34304 in the official recipe)."""
+        return self.model.hop_length * self.recipe.crop_columns + self.model.edge
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, `{"model": ..., "training": ...}`."""
-        recipe = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self.recipe).items()}
-        return {"model": self.model.to_dict(), "training": recipe}
+        """Plain JSON types, `{"model": ..., "training": ..., "objectives": {NAME: ...}}`."""
+        objectives = {name: plain(objective) for name, objective in self.objectives.items()}
+        return {"model": self.model.to_dict(), "training": plain(self.recipe), "objectives": objectives}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
-        """From the tables `model` (keys of `ModelConfig`, or `preset`) and `training` (keys of `Recipe`).
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
+        """From the tables `model` (keys of `ModelConfig`, or `preset`), `training` (keys of `Recipe`) and `objectives`
+        (a table for each of `OBJECTIVES` that is wanted).
 
         Raises:
             InputError: an unknown table or key (the nearest known one is named), or a value of the wrong type.
         """
-        check_keys("training configuration", "table", values, ["model", "training"])
+        where = "training configuration"
+        check_keys(where, "table", values, ["model", "training", "objectives"])
+        for name, table in values.items():
+            if not isinstance(table, Mapping):
+                raise InputError(f"{where}: {name} = {table!r}, expected a table of keys")
         model = dict(values.get("model", {}))
         preset = model.pop("preset", "official")
         if preset not in PRESETS:
-            raise InputError(f"training configuration: preset {preset!r}; accepted: {', '.join(PRESETS)}")
-        defaults = dataclasses.asdict(Recipe())
-        recipe = dict(values.get("training", {}))
-        check_keys("training configuration", "key", recipe, defaults)
-        for key, value in recipe.items():
-            default = defaults[key]
-            kinds = (
-                (int, float)
-                if isinstance(default, float)
-                else (list, tuple)
-                if isinstance(default, tuple)
-                else type(default)
-            )
-            if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(default, bool)):
-                raise InputError(f"training configuration: {key} = {value!r}, expected the kind of {default!r}")
-            recipe[key] = type(default)(value)
-        return cls(ModelConfig.from_dict(PRESETS[preset].to_dict() | model), Recipe(**recipe))
+            raise InputError(f"{where}: preset {preset!r}; accepted: {', '.join(PRESETS)}")
+        recipe = checked(where, values.get("training", {}), dataclasses.asdict(Recipe()))
+        objectives = values.get("objectives") or {"consistency": {}}
+        check_keys(where, "objective", objectives, OBJECTIVES)
+        return cls(
+            ModelConfig.from_dict(PRESETS[preset].to_dict() | model),
+            Recipe(**recipe),
+            {name: _objective(f"{where}: {name}", OBJECTIVES[name], table) for name, table in objectives.items()},
+        )
+
+
+def _objective(where: str, kind: type[Objective], values: Any) -> Objective:
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where} = {values!r}, expected a table of keys")
+    return kind(**checked(where, values, dataclasses.asdict(kind())))  # type: ignore[call-overload]
 
 
 def load_config(path: str | Path, settings: list[str] | None = None) -> TrainingConfig:
@@ -175,12 +172,17 @@ def load_config(path: str | Path, settings: list[str] | None = None) -> Training
         raise InputError(f"{path}: not TOML ({error})") from error
     for setting in settings or []:
         name, found, text = setting.partition("=")
-        table, _, key = name.strip().rpartition(".")
+        *tables, key = name.strip().split(".")
         if not found:
             raise InputError(f"--set {setting}: expected key=value")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             value = text.strip()  # a word without quotes
-        values.setdefault(table or "training", {})[key] = value
+        table = values
+        for one in tables or ["training"]:
+            table = table.setdefault(one, {})
+            if not isinstance(table, dict):
+                raise InputError(f"--set {setting}: {one} is a key, not a table")
+        table[key] = value
     return TrainingConfig.from_dict(values)

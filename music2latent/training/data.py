@@ -10,29 +10,28 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import soxr
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from ..audio import FORMATS, open_audio, read_part, resample
-from ..cli.jobs import find
+from ..audio import FORMATS, open_audio, read_part
 from ..errors import InputError
-from ..files import replacing
+from ..files import replacing, walk
+from ..resampling import resample, resample_array
 
 logger = logging.getLogger(__name__)
 
 REDRAWS = 200
 """Crops that may be silent or unreadable in a row before the data is given up."""
-DECODED = ".int16"
-"""Suffix of files that `decode_once` writes: samples and nothing else."""
+CACHED = ".int16"
+"""Suffix of files that `cache_audio` writes: samples and nothing else."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Track:
     """One readable file."""
 
@@ -42,8 +41,8 @@ class Track:
     num_samples: int
 
 
-@dataclass(frozen=True)
-class Source:
+@dataclass(frozen=True, kw_only=True)
+class AudioFolder:
     """A folder's readable files, and how often crops come from it, relative to other folders."""
 
     folder: str
@@ -57,7 +56,7 @@ class Source:
         return sum(track.num_samples / track.sample_rate for track in self.tracks) / 3600
 
 
-def parse_source(text: str) -> tuple[Path, float]:
+def parse_folder(text: str) -> tuple[Path, float]:
     """`FOLDER` or `FOLDER=WEIGHT`.
 
     Raises:
@@ -75,7 +74,7 @@ def parse_source(text: str) -> tuple[Path, float]:
     return Path(folder), value
 
 
-def index_folder(folder: Path, weight: float, cache: Path) -> Source:
+def index_folder(folder: Path, weight: float, cache: Path) -> AudioFolder:
     """Look into every audio file below a folder; facts of files that have not changed come from the cache folder.
 
     Raises:
@@ -83,7 +82,7 @@ def index_folder(folder: Path, weight: float, cache: Path) -> Source:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of audio")
-    paths = find(folder, FORMATS)
+    paths = list(walk(folder, FORMATS))
     if not paths:
         raise InputError(f"{folder}: no audio files; looked for {' '.join(FORMATS)}")
     store = cache / f"index-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}.json"
@@ -97,7 +96,9 @@ def index_folder(folder: Path, weight: float, cache: Path) -> Source:
         with replacing(store) as partial:
             partial.write_text(json.dumps(facts))
     tracks = tuple(
-        Track(str(path), *fact) for path, fact in zip(paths, facts.values(), strict=True) if isinstance(fact, list)
+        Track(path=str(path), sample_rate=fact[0], channels=fact[1], num_samples=fact[2])
+        for path, fact in zip(paths, facts.values(), strict=True)
+        if isinstance(fact, list)
     )
     unreadable = tuple(fact for fact in facts.values() if isinstance(fact, str))
     if unreadable:
@@ -105,7 +106,7 @@ def index_folder(folder: Path, weight: float, cache: Path) -> Source:
         logger.warning("%s: %d of %d files left out:\n  %s", folder, len(unreadable), len(paths), shown)
     if not tracks:
         raise InputError(f"{folder}: none of {len(paths)} audio files can be read; the first: {unreadable[0]}")
-    return Source(str(folder), weight, tracks, unreadable)
+    return AudioFolder(folder=str(folder), weight=weight, tracks=tracks, unreadable=unreadable)
 
 
 def _look(path: Path) -> list[int] | str:
@@ -120,20 +121,22 @@ def _look(path: Path) -> list[int] | str:
 class Crops(Dataset[Tensor]):
     """Crop number i, `[n]` float32: one random channel of a random file, anywhere in it, not silent."""
 
-    def __init__(self, sources: list[Source], sample_rate: int, num_samples: int, *, seed: int, min_rms: float) -> None:
+    def __init__(
+        self, folders: list[AudioFolder], sample_rate: int, num_samples: int, *, seed: int, min_rms: float
+    ) -> None:
         self.sample_rate, self.num_samples, self.seed, self.min_rms = sample_rate, num_samples, seed, min_rms
-        self.sources = []
-        for source in sources:
-            tracks = [track for track in source.tracks if self._needed(track) <= track.num_samples]
+        self.folders = []
+        for folder in folders:
+            tracks = [track for track in folder.tracks if self._needed(track) <= track.num_samples]
             if not tracks:
                 raise InputError(
-                    f"{source.folder}: every file is shorter than a crop of {num_samples / sample_rate:.2f} s; "
-                    "set crop_frames lower, or add longer files"
+                    f"{folder.folder}: every file is shorter than a crop of {num_samples / sample_rate:.2f} s; "
+                    "set crop_columns lower, or add longer files"
                 )
             # A file's chance is its number of crop positions, so that every moment is equally likely.
             places = np.array([track.num_samples / track.sample_rate for track in tracks])
-            self.sources.append((source.weight, tracks, np.cumsum(places / places.sum())))
-        weights = np.array([weight for weight, _, _ in self.sources])
+            self.folders.append((folder.weight, tracks, np.cumsum(places / places.sum())))
+        weights = np.array([weight for weight, _, _ in self.folders])
         self.chances = np.cumsum(weights / weights.sum())
 
     def _needed(self, track: Track) -> int:
@@ -145,7 +148,7 @@ class Crops(Dataset[Tensor]):
     def __getitem__(self, index: int) -> Tensor:
         rng = np.random.default_rng((self.seed, index))
         for _ in range(REDRAWS):
-            _, tracks, chances = self.sources[int(np.searchsorted(self.chances, rng.random(), side="right"))]
+            _, tracks, chances = self.folders[int(np.searchsorted(self.chances, rng.random(), side="right"))]
             track = tracks[int(np.searchsorted(chances, rng.random(), side="right"))]
             needed = self._needed(track)
             start = int(rng.integers(track.num_samples - needed + 1))
@@ -162,12 +165,12 @@ class Crops(Dataset[Tensor]):
         )
 
     def _read(self, track: Track, start: int, needed: int, channel: int) -> np.ndarray:
-        if track.path.endswith(DECODED):
-            return _decoded(track)[start : start + needed, channel].astype(np.float32) / 32768
+        if track.path.endswith(CACHED):
+            return _mapped(track)[start : start + needed, channel].astype(np.float32) / 32768
         block = read_part(track.path, start, needed)[channel]
         if track.sample_rate == self.sample_rate:
             return np.ascontiguousarray(block)
-        out = soxr.resample(block, track.sample_rate, self.sample_rate, quality="VHQ")
+        out = resample_array(block, track.sample_rate, self.sample_rate)
         skip = (len(out) - self.num_samples) // 2
         return np.ascontiguousarray(out[skip : skip + self.num_samples])
 
@@ -185,28 +188,27 @@ class CropOrder(Sampler[int]):
             start += self.world * self.batch
 
 
-def decode_once(source: Source, sample_rate: int, folder: Path) -> Source:
-    """Decode and resample a source once, to files of int16 samples that are mapped into memory: for slow processors.
-
-    A rerun goes on where an earlier one stopped.
+def cache_audio(folder: AudioFolder, sample_rate: int, cache: Path) -> AudioFolder:
+    """Read and resample a folder's files once, to files of int16 samples that are mapped into memory: for slow
+    processors. A rerun goes on where an earlier one stopped.
 
     Raises:
         InputError: a place that cannot be written.
     """
     tracks = []
-    for track in source.tracks:
+    for track in folder.tracks:
         name = hashlib.sha256(json.dumps(asdict(track)).encode()).hexdigest()[:16]
-        target = folder / f"{name}{DECODED}"
+        target = cache / f"{name}{CACHED}"
         if not target.exists():
             blocks = resample(open_audio(track.path).blocks(), track.channels, track.sample_rate, sample_rate)
             with replacing(target) as partial, partial.open("wb") as file:
                 for block in blocks:
                     file.write((block.T * 32768).round().clip(-32768, 32767).astype("<i2").tobytes())
         num_samples = target.stat().st_size // (2 * track.channels)
-        tracks.append(Track(os.fspath(target), sample_rate, track.channels, num_samples))
-    return Source(source.folder, source.weight, tuple(tracks), source.unreadable)
+        tracks.append(replace(track, path=os.fspath(target), sample_rate=sample_rate, num_samples=num_samples))
+    return replace(folder, tracks=tuple(tracks))
 
 
-def _decoded(track: Track) -> np.ndarray:
-    """What `decode_once` wrote, `[n, C]` int16, mapped into memory: only what is looked at is read."""
+def _mapped(track: Track) -> np.ndarray:
+    """What `cache_audio` wrote, `[n, C]` int16, mapped into memory: only what is looked at is read."""
     return np.memmap(track.path, "<i2", "r", shape=(track.num_samples, track.channels))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,22 +13,25 @@ from torch import Tensor
 from .. import spectrogram
 from ..autoencoder import Autoencoder
 from ..checkpoint import Checkpoint, write_safetensors
+from ..chunks import ChunkPlan
 from ..errors import InputError
 from ..files import replacing
+from ..model_card import model_card
 from .config import TrainingConfig
 from .data import Crops, index_folder
 from .folder import read_state
-from .log import model_card
 from .loop import training_crops
 
 
-def export_weights(run: Path, target: Path, *, half: bool = False, best: bool = False, crops: int = 256) -> Checkpoint:
+def export_weights(
+    run: Path, target: Path, *, dtype: str = "float32", best: bool = False, crops: int = 256
+) -> Checkpoint:
     """Write a run's averaged weights as a model file, with latent statistics over its training data.
 
     Args:
         run: the run folder.
         target: a `.safetensors` file; a model card is written beside it.
-        half: round the weights to float16.
+        dtype: of the weights in the file: `float32` or `float16`.
         best: the checkpoint with the best validation instead of the last.
         crops: training crops that the statistics are taken over.
 
@@ -41,28 +46,41 @@ def export_weights(run: Path, target: Path, *, half: bool = False, best: bool = 
     model = Autoencoder(config.model)
     weights = {key.removeprefix("module."): weight for key, weight in state["ema"].items() if key != "n_averaged"}
     model.load_state_dict(weights)
-    sources = [index_folder(Path(folder), weight, run) for folder, weight in facts["data"]]
-    latents = _latents_of(model.eval(), training_crops(sources, config), crops)
-    hours = sum(source.hours for source in sources)
-    crop = config.recipe.crop_frames // config.model.frames_per_latent  # longer windows are not what it has seen
+    folders = [index_folder(Path(folder), weight, run) for folder, weight in facts["data"]]
+    latents = _latents_of(model.eval(), training_crops(folders, config), crops)
+    hours = sum(folder.hours for folder in folders)
+    crop = config.recipe.crop_columns // config.model.columns_per_latent  # it has seen no longer chunks
     checkpoint = Checkpoint(
-        config.model,
-        weights,
-        target.stem,
+        config=config.model,
+        state_dict=weights,
+        model_id=target.stem,
         latent_scale=float(latents.square().mean().sqrt()),
         latent_mean=tuple(latents.mean((0, 2)).tolist()),
         latent_std=tuple(latents.std((0, 2)).tolist()),
-        window=(crop, min(2, crop // 4)),
+        chunk_plan=ChunkPlan(crop, min(2, crop // 4)),
         provenance=f"trained {state['iteration']} iterations, {state['num_seen']} crops, on {hours:.1f} hours of audio",
         license="set by its trainer",
     )
-    write_safetensors(target, checkpoint, half=half)
+    write_safetensors(target, checkpoint, dtype=dtype)
     with replacing(target.with_suffix(".md")) as partial:
-        partial.write_text(model_card(checkpoint, config, state))
+        partial.write_text(model_card(checkpoint, _notes(checkpoint, config, state)))
     return checkpoint
+
+
+def _notes(checkpoint: Checkpoint, config: TrainingConfig, state: dict[str, Any]) -> str:
+    """How it was trained, for the model card: the whole recipe as TOML, in which JSON's values may stand."""
+    validated = f"; best validated log-spectral distance {state['best']:.2f} dB" if math.isfinite(state["best"]) else ""
+    values = config.to_dict()
+    tables = {name: values[name] for name in ("model", "training")}
+    tables |= {f"objectives.{name}": table for name, table in values["objectives"].items()}
+    recipe = "\n\n".join(
+        "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())])
+        for name, table in tables.items()
+    )
+    return f"Latent scale {checkpoint.latent_scale:.4f}{validated}.\n\n```toml\n{recipe}\n```"
 
 
 @torch.no_grad()
 def _latents_of(model: Autoencoder, crops: Crops, count: int) -> Tensor:
-    frames = [spectrogram.frame(crops[index][None], model.config.hop_length) for index in range(count)]
-    return torch.cat([model.encode(one) for one in frames])
+    segments = [spectrogram.segment(crops[index][None], model.config.hop_length) for index in range(count)]
+    return torch.cat([model.encode(one) for one in segments])

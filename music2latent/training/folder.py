@@ -8,7 +8,6 @@ RUN/index-*.json          what was found in the data folders
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from ..errors import InputError
 from ..files import replacing
 from .config import TrainingConfig
 
-RUN_VERSION = 1
+RUN_VERSION = 2
 MAY_CHANGE = {"iterations", "workers", "log_every", "validate_every", "save_every", "max_bad_steps", "compile"}
 """Keys of the recipe that a resumed run may set anew."""
 
@@ -34,14 +34,11 @@ def locked(folder: Path) -> Iterator[None]:
         InputError: one is there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                f"{folder}: another run is training there; wait for it, or choose another --output"
-            ) from error
-        yield
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise InputError(f"{folder}: another run is training there; wait for it, or choose another --output") from error
 
 
 def write_run(folder: Path, config: TrainingConfig, data: list[tuple[Path, float]]) -> None:
@@ -69,12 +66,19 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def check_same_run(before: TrainingConfig, now: TrainingConfig, path: Path) -> None:
     """Refuse to resume with another configuration, naming the keys."""
-    old, new = before.to_dict(), now.to_dict()
+    old, new = _flat(before.to_dict()), _flat(now.to_dict())
     differing = [
-        f"{table}.{key} was {old[table][key]}, now {new[table][key]}"
-        for table in old
-        for key in old[table]
-        if old[table][key] != new[table][key] and not (table == "training" and key in MAY_CHANGE)
+        f"{key} was {old.get(key)}, now {new.get(key)}"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key) and key.removeprefix("training.") not in MAY_CHANGE
     ]
     if differing:
         raise InputError(f"{path}: a run of another configuration: {'; '.join(differing)}; choose another --output")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, with keys `table.key`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -1,4 +1,4 @@
-"""What a run says of itself: a progress line, stats.jsonl, TensorBoard, and the model card of exported weights."""
+"""What a run logs: a progress line, stats.jsonl and TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import spectrogram
-from ..checkpoint import Checkpoint
 from ..config import ModelConfig
-from .config import TrainingConfig
+from ..stft import magnitudes
 from .validation import Validated
 
 
@@ -35,8 +33,8 @@ class Totals:
         self.steps += 1
 
 
-class Report(AbstractContextManager["Report"]):
-    """Only the main process reports; in the others every call does nothing."""
+class Log(AbstractContextManager["Log"]):
+    """Only the main process logs; in the others every call does nothing."""
 
     def __init__(self, folder: Path, iterations: int, start: int, *, enabled: bool) -> None:
         self.enabled = enabled
@@ -75,7 +73,7 @@ class Report(AbstractContextManager["Report"]):
             rate = self.crops / (time.perf_counter() - self.begun)
             self.progress.update(self.task, completed=iteration, figures=f"{rate:.1f} crops/s")
 
-    def log(self, iteration: int, num_seen: int, totals: Totals, crops: int) -> None:
+    def write(self, iteration: int, num_seen: int, totals: Totals, crops: int) -> None:
         """Write the means since the last line."""
         if not self.enabled or totals.sums is None:
             return
@@ -86,19 +84,19 @@ class Report(AbstractContextManager["Report"]):
             "waiting_for_data": totals.waited / seconds,
             "skipped_steps": float(totals.bad),
         }
-        self._write(iteration, {"num_seen": num_seen, **figures})
+        self._append(iteration, {"num_seen": num_seen, **figures})
 
     def validation(self, iteration: int, result: Validated, model: ModelConfig) -> None:
         """Write the figures of a validation, and its clips to listen to and look at."""
         if not self.enabled:
             return
-        self._write(iteration, {f"validation/{key}": value for key, value in result.metrics.items()})
+        self._append(iteration, {f"validation/{key}": value for key, value in result.metrics.items()})
         for name, clips in (("original", result.originals), ("reconstruction", result.reconstructions)):
             for number, clip in enumerate(clips):
                 self.board.add_audio(f"clip {number}/{name}", clip, iteration, model.sample_rate)
                 self.board.add_image(f"spectrogram {number}/{name}", picture(clip, model.hop_length), iteration)
 
-    def _write(self, iteration: int, figures: dict[str, Any]) -> None:
+    def _append(self, iteration: int, figures: dict[str, Any]) -> None:
         self.stats.write(json.dumps({"iteration": iteration, **figures}) + "\n")
         self.stats.flush()
         for key, value in figures.items():
@@ -107,16 +105,6 @@ class Report(AbstractContextManager["Report"]):
 
 def picture(clip: Tensor, hop_length: int) -> Tensor:
     """A spectrogram as a grey image `[1, 256, 512]` in [0, 1], low frequencies at the bottom, over 80 dB."""
-    levels = 20 * spectrogram.magnitudes(clip[None], hop_length)[0].clamp(min=1e-4).log10()
+    levels = 20 * magnitudes(clip[None], 4 * hop_length, pad=False)[0].T.clamp(min=1e-6).log10()
     image = ((levels - levels.max() + 80) / 80).clamp(0, 1).flip(0)
-    return F.interpolate(image[None, None], (256, 512), mode="area")[0]  # a strip of 1024 bins is not to be looked at
-
-
-def model_card(checkpoint: Checkpoint, config: TrainingConfig, state: dict[str, Any]) -> str:
-    """What is known of exported weights, as a page to complete."""
-    settings = "\n".join(f"{key} = {json.dumps(value)}" for key, value in config.to_dict()["training"].items())
-    return (
-        f"# {checkpoint.model_id}\n\n{checkpoint.provenance[0].upper()}{checkpoint.provenance[1:]}. "
-        f"Latent scale {checkpoint.latent_scale:.4f}; best validated log-spectral distance {state['best']:.2f} dB.\n\n"
-        f"Licence: {checkpoint.license}.\n\n```toml\n[training]\n{settings}\n```\n"
-    )
+    return F.interpolate(image[None, None], (256, 512), mode="area")[0]  # too tall to look at with all its bins

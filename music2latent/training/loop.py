@@ -22,15 +22,17 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from ..autoencoder import Autoencoder
-from ..checkpoint import load_checkpoint
 from ..devices import keep_freed_memory
-from ..errors import InputError, missing_extra
+from ..errors import InputError
+from ..extras import require
 from ..files import replacing
+from ..pretrained import load_checkpoint
 from .config import Recipe, TrainingConfig
-from .data import CropOrder, Crops, Source, decode_once, index_folder
+from .data import AudioFolder, CropOrder, Crops, cache_audio, index_folder
 from .folder import RUN_VERSION, check_same_run, locked, read_state, write_run
-from .log import Report, Totals
-from .step import ConsistencyTraining, draw_sigmas, initialise
+from .levels import draw_sigmas
+from .log import Log, Totals
+from .step import TrainingStep, initialise
 from .validation import Validation
 
 if TYPE_CHECKING:
@@ -51,10 +53,10 @@ def learning_rate(iteration: int, recipe: Recipe) -> float:
     return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def training_crops(sources: list[Source], config: TrainingConfig) -> Crops:
+def training_crops(folders: list[AudioFolder], config: TrainingConfig) -> Crops:
     """The crops that a run of this configuration draws."""
     recipe = config.recipe
-    return Crops(sources, config.model.sample_rate, config.crop_samples, seed=recipe.seed, min_rms=recipe.min_rms)
+    return Crops(folders, config.model.sample_rate, config.crop_samples, seed=recipe.seed, min_rms=recipe.min_rms)
 
 
 def averaged(model: Autoencoder, decay: float) -> AveragedModel:
@@ -84,7 +86,7 @@ def flattened(model: nn.Module) -> nn.Parameter:
 class Run:
     """One process of a training run."""
 
-    def __init__(self, config: TrainingConfig, sources: list[Source], folder: Path, accelerator: Accelerator) -> None:
+    def __init__(self, config: TrainingConfig, data: list[AudioFolder], folder: Path, accelerator: Accelerator) -> None:
         recipe = config.recipe
         self.config, self.folder, self.accelerator = config, folder, accelerator
         world = accelerator.num_processes
@@ -102,7 +104,7 @@ class Run:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.to(accelerator.device)
         self.ema: AveragedModel = averaged(self.model, recipe.ema_decay)
-        training: nn.Module = ConsistencyTraining(self.model, recipe)
+        training: nn.Module = TrainingStep(self.model, config.objectives)
         if recipe.compile:
             training = torch.compile(training)  # type: ignore[assignment]
         self.training = accelerator.prepare(training)
@@ -110,7 +112,7 @@ class Run:
         self.optimizer = torch.optim.RAdam([self.flat], lr=recipe.lr, betas=(recipe.beta1, recipe.beta2))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda i: learning_rate(i, recipe))
         self.prepared = accelerator.prepare(self.optimizer)
-        self.crops = training_crops(sources, config)
+        self.crops = training_crops(data, config)
         self.iteration = 0
         self.num_seen = 0
         self.best = math.inf
@@ -204,7 +206,7 @@ class Run:
             generator = torch.Generator().manual_seed(int(words[0]))
             pairs.append(draw_sigmas(1, self.iteration / recipe.iterations, self.config.model, recipe, generator))
             generator = torch.Generator(device).manual_seed(int(words[1]))
-            shape = (2, self.config.model.bins, recipe.crop_frames)
+            shape = (2, self.config.model.bins, recipe.crop_columns)
             noises.append(torch.randn(shape, device=device, generator=generator))
         sigma, sigma_next = (torch.cat(levels).to(device) for levels in zip(*pairs, strict=True))
         return sigma, sigma_next, torch.stack(noises)
@@ -221,8 +223,8 @@ class Run:
             with nullcontext() if last else accelerator.no_sync(self.training):
                 losses = self.training(audio, *self.draw(part))
                 accelerator.backward(losses.loss / recipe.accumulate)
-            for name in ("loss", "consistency", "spectral"):
-                figures[name] = figures.get(name, 0.0) + getattr(losses, name).item() / recipe.accumulate
+            for name, value in {"loss": losses.loss, **losses.figures}.items():
+                figures[name] = figures.get(name, 0.0) + value.item() / recipe.accumulate
         # Between items, not along time: a collapsed encoder gives every item the same latents.
         figures["latent_spread"] = losses.latents.std(dim=0, correction=0).mean().item()
         norm = accelerator.clip_grad_norm_([self.flat], recipe.clip_norm or math.inf)
@@ -264,12 +266,10 @@ def make_accelerator(recipe: Recipe) -> Accelerator:
     """Accelerate's view of this process: device, precision, its place among the others.
 
     Raises:
-        InputError: accelerate is not installed, or fp16 without a device that has it.
+        InputError: fp16 without a device that has it.
     """
-    try:
-        from accelerate import Accelerator
-    except ImportError as error:
-        raise missing_extra("accelerate", "train", "training") from error
+    from accelerate import Accelerator
+
     if recipe.precision == "fp16" and not torch.cuda.is_available():
         raise InputError("precision = fp16 needs CUDA; use --set precision=bf16, or =no for float32")
     return Accelerator(mixed_precision=recipe.precision)
@@ -283,7 +283,7 @@ def train(
     validation: Path | None = None,
     init_from: str | None = None,
     max_minutes: float | None = None,
-    decode_to: Path | None = None,
+    cache: Path | None = None,
 ) -> int:
     """Train until the schedule ends, the time is up, or a signal comes; returns the iteration reached.
 
@@ -296,22 +296,24 @@ def train(
         validation: a folder of audio to measure and listen to now and then.
         init_from: a model (any name of `load_checkpoint`) to start from; ignored by a run that is resumed.
         max_minutes: stop cleanly, with a checkpoint, after so long.
-        decode_to: a folder to decode the data to, once; crops are then read from there.
+        cache: a folder for the data as int16 samples (`cache_audio`); crops are then read from there.
 
     Raises:
-        InputError: unusable data, a folder of another run, a full disk, or a loss that stays not finite.
+        InputError: a missing package, unusable data, a folder of another run, a full disk, or a loss that stays not
+            finite.
     """
+    require("train")
     begun = time.monotonic()
     keep_freed_memory()
     accelerator = make_accelerator(config.recipe)
     main = accelerator.is_main_process
     with locked(output) if main else nullcontext(), stop_signals() as stop:
         with accelerator.main_process_first():  # the others read its index
-            sources = [index_folder(folder, weight, output) for folder, weight in data]
-            if decode_to:
-                sources = [decode_once(source, config.model.sample_rate, decode_to) for source in sources]
+            folders = [index_folder(folder, weight, output) for folder, weight in data]
+            if cache:
+                folders = [cache_audio(folder, config.model.sample_rate, cache) for folder in folders]
             held = index_folder(validation, 1.0, output) if validation else None
-        run = Run(config, sources, output, accelerator)
+        run = Run(config, folders, output, accelerator)
         if not run.resume() and init_from:
             run.start_from(init_from)
         if main:
@@ -325,18 +327,18 @@ def train(
 def _loop(run: Run, checks: Validation | None, stop: list[int], deadline: float | None) -> None:
     recipe, batches, bad = run.config.recipe, run.batches(), 0
     totals = Totals(begun=time.perf_counter())
-    with Report(run.folder, recipe.iterations, run.iteration, enabled=run.accelerator.is_main_process) as report:
+    with Log(run.folder, recipe.iterations, run.iteration, enabled=run.accelerator.is_main_process) as log:
         while run.iteration < recipe.iterations:
             bad = 0 if run.step(batches, totals) else bad + 1
             totals.bad += bad > 0
-            report.advance(run.iteration, recipe.batch_size)
+            log.advance(run.iteration, recipe.batch_size)
             if bad >= recipe.max_bad_steps:
                 raise InputError(
                     f"stopped at iteration {run.iteration}: {bad} steps in a row had a loss or gradient that is not "
                     "finite; last.pt is from before. Lower lr, or use precision=bf16"
                 )
             if run.iteration % recipe.log_every == 0 and totals.steps:
-                report.log(run.iteration, run.num_seen, totals, recipe.batch_size)
+                log.write(run.iteration, run.num_seen, totals, recipe.batch_size)
                 if totals.sums and totals.sums["latent_spread"] / totals.steps < COLLAPSED:
                     logger.warning(
                         "iteration %d: the latents hardly differ between items; the encoder has collapsed. "
@@ -354,15 +356,15 @@ def _loop(run: Run, checks: Validation | None, stop: list[int], deadline: float 
                     run.write("last.pt")
                 run.accelerator.wait_for_everyone()
             if checks and (run.iteration % recipe.validate_every == 0 or run.iteration == recipe.iterations):
-                _validate(run, checks, report)
+                _validate(run, checks, log)
             if ending:
                 break
 
 
-def _validate(run: Run, checks: Validation, report: Report) -> None:
+def _validate(run: Run, checks: Validation, log: Log) -> None:
     if run.accelerator.is_main_process:
         result = checks.measure(cast(Autoencoder, run.ema.module))
-        report.validation(run.iteration, result, run.config.model)
+        log.validation(run.iteration, result, run.config.model)
         better = result.metrics["log_spectral_distance"] < run.best
         run.best = min(run.best, result.metrics["log_spectral_distance"])
         if better:

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..autoencoder import Autoencoder
 from .config import TrainingConfig
-from .step import ConsistencyTraining
+from .step import TrainingStep
 
 
 def summary(config: TrainingConfig, processes: int = 1) -> dict[str, Any]:
@@ -31,10 +31,10 @@ def summary(config: TrainingConfig, processes: int = 1) -> dict[str, Any]:
     storages: list[Any] = []
     with torch.device("meta"):
         model = Autoencoder(config.model)
-        training = ConsistencyTraining(model, recipe)
+        training = TrainingStep(model, config.objectives)
         audio = torch.zeros(micro, config.crop_samples)
         sigma = torch.ones(micro, dtype=torch.float64)
-        noise = torch.zeros(micro, 2, config.model.bins, recipe.crop_frames)
+        noise = torch.zeros(micro, 2, config.model.bins, recipe.crop_columns)
         with (
             FlopCounterMode(display=False) as counter,
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),

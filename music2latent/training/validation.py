@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from .. import spectrogram
 from ..autoencoder import Autoencoder
-from ..evaluation.metrics import log_spectral_distance
 from ..noise import keyed_noise
+from ..stft import log_spectral_distance
 from .config import TrainingConfig
-from .data import Crops, Source
-from .step import spectral_distance
+from .data import AudioFolder, Crops
+from .objectives.spectral import Spectral, spectral_distance
 
 CLIPS = 64
 """Crops that are measured; the first few are kept to look at and listen to."""
@@ -32,26 +33,26 @@ class Validated:
 class Validation:
     """The clips: always the same crops of the validation files, and the same noise."""
 
-    def __init__(self, source: Source, config: TrainingConfig) -> None:
+    def __init__(self, folder: AudioFolder, config: TrainingConfig) -> None:
         self.config = config
-        crops = Crops([source], config.model.sample_rate, config.crop_samples, seed=0, min_rms=config.recipe.min_rms)
+        crops = Crops([folder], config.model.sample_rate, config.crop_samples, seed=0, min_rms=config.recipe.min_rms)
         self.audio = torch.stack([crops[index] for index in range(CLIPS)])
 
     @torch.no_grad()
     def measure(self, model: Autoencoder) -> Validated:
         """Encode and decode every clip in one step."""
         config = self.config.model
-        length = self.config.recipe.crop_frames // config.frames_per_latent
+        length = self.config.recipe.crop_columns // config.columns_per_latent
         noise = keyed_noise(0, 0, 0, length, config)[None].to(model.device)
         decoded = []
         for clip in self.audio.split(1):
-            frames = spectrogram.frame(clip.to(model.device), config.hop_length)
-            latents = model.encode(frames)
+            latents = model.encode(spectrogram.segment(clip.to(model.device), config.hop_length))
             decoded.append(spectrogram.inverse(model.decode(latents, lambda step: noise)).cpu())
         reconstructed = torch.cat(decoded)
         inner = slice(config.edge, -config.edge)
         before, after = self.audio[:, inner], reconstructed[:, inner]
-        distance = spectral_distance(after, before, self.config.recipe.spectral_sizes).mean()
+        spectral = self.config.objectives.get("spectral", Spectral())
+        distance = spectral_distance(after, before, cast(Spectral, spectral).sizes).mean()
         metrics = {
             "log_spectral_distance": float(log_spectral_distance(after, before, config.n_fft).mean()),
             "spectral_distance": float(distance),

@@ -1,4 +1,4 @@
-"""`probe`: what a linear classifier finds, and that sources stay apart."""
+"""`probe`: what a linear classifier finds, and that groups stay apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import soundfile
 from music2latent.errors import InputError
 from music2latent.evaluation.probe import linear_probe, read_tasks, table
 
-from ..cli.test_coding import Result
+from ..helpers import Result
 
 RATE = 44100
 
@@ -47,13 +47,13 @@ def test_finds_what_is_easy_and_writes_the_table(tones: Path, tmp_path: Path) ->
     assert Result("probe", tones, "--output", tmp_path / "out").code == 1, "a table is there already"
 
 
-def test_a_source_is_never_in_training_and_test() -> None:
-    """The vectors tell the source and nothing of the class within it: only a split across sources can't be fooled."""
+def test_a_group_is_never_in_training_and_test() -> None:
+    """The vectors tell the group and nothing of the class within it: only a split across groups can't be fooled."""
     rng = np.random.default_rng(0)
-    sources = np.repeat(np.arange(40), 10)
-    classes = rng.integers(2, size=40)[sources]
-    vectors = rng.normal(size=(40, 64))[sources] + 0.01 * rng.normal(size=(400, 64))
-    honest = linear_probe(vectors, classes, sources, 5)["accuracy"]
+    groups = np.repeat(np.arange(40), 10)
+    classes = rng.integers(2, size=40)[groups]
+    vectors = rng.normal(size=(40, 64))[groups] + 0.01 * rng.normal(size=(400, 64))
+    honest = linear_probe(vectors, classes, groups, 5)["accuracy"]
     fooled = linear_probe(vectors, classes, np.arange(400), 5)["accuracy"]
     assert fooled > 0.95
     assert honest < 0.75
@@ -67,11 +67,11 @@ def test_long_vectors_are_reduced_and_still_probed() -> None:
 
 
 def test_labels_may_come_from_a_table(tmp_path: Path) -> None:
-    rows = ["path,note,family,family.source", "a.wav,C,flute,1", "b.wav,D,,", "c.wav,C,organ,2"]
+    rows = ["path,note,family,family.group", "a.wav,C,flute,1", "b.wav,D,,", "c.wav,C,organ,2"]
     (tmp_path / "labels.csv").write_text("\n".join(rows))
     note, family = read_tasks(tmp_path)
-    assert (note.name, note.classes, note.sources) == ("note", ("C", "D", "C"), ("a.wav", "b.wav", "c.wav"))
-    assert (family.classes, family.sources) == (("flute", "organ"), ("1", "2")), "files without a label are left out"
+    assert (note.name, note.classes, note.groups) == ("note", ("C", "D", "C"), ("a.wav", "b.wav", "c.wav"))
+    assert (family.classes, family.groups) == (("flute", "organ"), ("1", "2")), "files without a label are left out"
     assert family.paths == (tmp_path / "a.wav", tmp_path / "c.wav")
 
 

@@ -1,1 +1,1 @@
-"""Vectors of the published system; fill_weights.py makes the weights, audio and noise they belong to."""
+"""Vectors of the official system; fill_weights.py makes the weights, audio and noise they belong to."""

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
+import torch
+
+from music2latent.autoencoder import Autoencoder
 from music2latent.config import PRESETS
 from music2latent.training.config import Recipe, TrainingConfig
+from music2latent.training.folder import read_state
+from music2latent.training.loop import train
+from music2latent.training.objectives import Consistency, Spectral
+
+from ..helpers import ROOT, sound
 
 # The smallest model that is one: quick, and every layer is there.
 SMALL = replace(
@@ -14,16 +24,59 @@ SMALL = replace(
 RECIPE = Recipe(
     iterations=6,
     batch_size=4,
-    crop_frames=16,
+    crop_columns=16,
     workers=0,
     lr=1e-3,
     warmup=2,
     precision="no",
     init="variance_preserving",
-    spectral_weight=0.5,
-    spectral_sizes=(64, 128),
     log_every=1,
     validate_every=3,
     save_every=1,
 )
-CONFIG = TrainingConfig(SMALL, RECIPE)
+SPECTRAL = Spectral(weight=0.5, sizes=(64, 128))
+OBJECTIVES = {"consistency": Consistency(), "spectral": SPECTRAL}
+CONFIG = TrainingConfig(SMALL, RECIPE, OBJECTIVES)
+OFFICIAL = PRESETS["official"]
+
+
+def step_inputs() -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(0)
+    sigma = torch.tensor([0.5, 2.0], dtype=torch.float64)
+    noise = torch.randn(2, 2, SMALL.bins, RECIPE.crop_columns)
+    return torch.from_numpy(sound(2, CONFIG.crop_samples)), sigma, 0.9 * sigma, noise
+
+
+def small_model() -> Autoencoder:
+    torch.manual_seed(1)
+    model = Autoencoder(SMALL)
+    for parameter in model.parameters():  # nothing at zero: every path carries a gradient
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def train_small(data: Path, run: Path, config: TrainingConfig = CONFIG, **options: object) -> int:
+    return train(config, [(data, 1.0)], run, **options)  # type: ignore[arg-type]
+
+
+def run_state(run: Path) -> dict[str, torch.Tensor]:
+    state = read_state(run / "last.pt")
+    return {f"{part}.{key}": value for part in ("model", "ema") for key, value in state[part].items()}
+
+
+def train_command(data: Path, run: Path, *settings: str) -> list[str]:
+    tables = CONFIG.to_dict()
+    values = tables["training"] | dict(setting.split("=") for setting in settings)
+    values |= {
+        f"objectives.{name}.{key}": value
+        for name, table in tables["objectives"].items()
+        for key, value in table.items()
+    }
+    model = {key: value for key, value in SMALL.to_dict().items() if value != OFFICIAL.to_dict()[key]}
+    options = [
+        f"--set={key}={json.dumps(value) if not isinstance(value, str) else value}" for key, value in values.items()
+    ]
+    options += [f"--set=model.{key}={value}" for key, value in model.items()]
+    path = str(ROOT / "configs" / "official.toml")
+    return ["-m", "music2latent", "train", path, f"--data={data}", f"--output={run}", *options]

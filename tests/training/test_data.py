@@ -11,7 +11,7 @@ import torch
 
 from music2latent import InputError
 from music2latent.audio import write_audio
-from music2latent.training.data import CropOrder, Crops, decode_once, index_folder, parse_source
+from music2latent.training.data import CropOrder, Crops, cache_audio, index_folder, parse_folder
 
 from ..helpers import sound
 
@@ -51,7 +51,7 @@ def test_order_is_shared_by_processes_and_goes_on() -> None:
     assert numbers(8, 4, 0, 1, 4) == [8, 9, 10, 11]
 
 
-def test_sources_are_mixed_by_weight(tmp_path: Path) -> None:
+def test_folders_are_mixed_by_weight(tmp_path: Path) -> None:
     for name, level in (("loud", 0.5), ("soft", 0.1)):
         write_audio(tmp_path / name / "a.wav", [np.full((1, 9000), level, np.float32)], 44100, 1, 9000)
     sources = [index_folder(tmp_path / "loud", 3.0, tmp_path), index_folder(tmp_path / "soft", 1.0, tmp_path)]
@@ -85,19 +85,19 @@ def test_index_is_cached_and_unreadable_files_are_listed(data: Path, caplog: pyt
     assert index_folder(data, 1.0, data.parent).tracks[0].num_samples == 9000
 
 
-def test_decoded_once(data: Path, tmp_path: Path) -> None:
+def test_cached_audio(data: Path, tmp_path: Path) -> None:
     source = index_folder(data, 1.0, tmp_path)
-    decoded = decode_once(source, 44100, tmp_path / "decoded")
-    assert {track.sample_rate for track in decoded.tracks} == {44100}
-    assert [track.num_samples for track in decoded.tracks] == [44100] * 3
-    sizes = [Path(track.path).stat().st_size for track in decoded.tracks]
+    cached = cache_audio(source, 44100, tmp_path / "cache")
+    assert {track.sample_rate for track in cached.tracks} == {44100}
+    assert [track.num_samples for track in cached.tracks] == [44100] * 3
+    sizes = [Path(track.path).stat().st_size for track in cached.tracks]
     assert sizes == [2 * 44100 * track.channels for track in source.tracks]
-    same = [replace(one, tracks=one.tracks[:1]) for one in (source, decoded)]  # 16 bits, and not resampled
+    same = [replace(one, tracks=one.tracks[:1]) for one in (source, cached)]  # 16 bits, and not resampled
     direct, mapped = (Crops([one], 44100, 4096, seed=3, min_rms=0.001) for one in same)
     assert all(torch.equal(direct[number], mapped[number]) for number in range(20))
-    times = [Path(track.path).stat().st_mtime_ns for track in decoded.tracks]
-    assert decode_once(source, 44100, tmp_path / "decoded") == decoded
-    assert [Path(track.path).stat().st_mtime_ns for track in decoded.tracks] == times
+    times = [Path(track.path).stat().st_mtime_ns for track in cached.tracks]
+    assert cache_audio(source, 44100, tmp_path / "cache") == cached
+    assert [Path(track.path).stat().st_mtime_ns for track in cached.tracks] == times
 
 
 def test_refused_data(tmp_path: Path, data: Path) -> None:
@@ -111,9 +111,9 @@ def test_refused_data(tmp_path: Path, data: Path) -> None:
     }.items():
         with pytest.raises(InputError, match=message):
             index_folder(tmp_path / folder, 1.0, tmp_path)
-    with pytest.raises(InputError, match=r"every file is shorter than a crop of 11.34 s; set crop_frames lower"):
+    with pytest.raises(InputError, match=r"every file is shorter than a crop of 11.34 s; set crop_columns lower"):
         Crops([index_folder(data, 1.0, tmp_path)], 44100, 500_000, seed=0, min_rms=0.001)
     with pytest.raises(InputError, match="must be a positive number"):
-        parse_source("music=much")
-    assert parse_source("music=0.5") == (Path("music"), 0.5)
-    assert parse_source("music") == (Path("music"), 1.0)
+        parse_folder("music=much")
+    assert parse_folder("music=0.5") == (Path("music"), 0.5)
+    assert parse_folder("music") == (Path("music"), 1.0)

@@ -1,0 +1,107 @@
+"""Options that several verbs share, each declared once.
+
+A group of options is a dataclass; a verb under `grouped` takes it as one parameter, and its help shows every field as
+an option of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from ..config import DEFAULT_MODEL
+from ..files import check_free
+
+if TYPE_CHECKING:
+    from ..codec import EncoderDecoder
+    from .paths import Job
+
+AudioInputs = Annotated[list[Path], typer.Argument(help="Audio files, or folders of them (mirrored).")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="A folder, or a file for one input. Default: beside the input.")
+]
+Format = Annotated[str, typer.Option("--format", "-f", help="Suffix of the audio: wav, flac, ogg, opus, mp3, aiff.")]
+CodingRate = Annotated[int | None, typer.Option(help="Code at 44100 (default) or 48000 Hz.")]
+SaveDtype = Annotated[str, typer.Option(help="float16 or float32: how numbers are stored in the file.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps. Default: the fastest there is.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16, or auto: what this hardware is fast in.")]
+Seed = Annotated[int, typer.Option(help="Seed of the decoder's noise; the same seed gives the same audio.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecOptions:
+    """Which model, where, and how precisely."""
+
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="mini (bundled), a path, or a repository id on the Hugging Face hub.")
+    ] = DEFAULT_MODEL
+    device: Device = None
+    dtype: Dtype = "auto"
+
+    def load(self, *, compile: bool = False, batch_size: int = 1) -> EncoderDecoder:
+        """The codec of these options."""
+        from ..codec import EncoderDecoder
+
+        return EncoderDecoder(
+            model=self.model, device=self.device, dtype=self.dtype, compile=compile, batch_size=batch_size
+        )
+
+    def load_for(self, jobs: list[Job], *, force: bool, compile: bool = False, batch_size: int = 1) -> EncoderDecoder:
+        """The codec, but first the refusal if the only result there would be exists already."""
+        if len(jobs) == 1:
+            check_free(jobs[0].output, force)
+        return self.load(compile=compile, batch_size=batch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedOptions:
+    """What pays on a GPU, or for many files."""
+
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the networks; for a GPU and much audio.")] = False
+    batch_size: Annotated[int, typer.Option(min=1, help="Files at a time, as one batch: for a GPU and many files.")] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingOptions:
+    """How latents become audio."""
+
+    seed: Seed = 0
+    steps: Annotated[int, typer.Option(min=1, help="Network passes of the decoder.")] = 1
+
+
+def grouped(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb for Typer: every parameter that is a dataclass is replaced by that dataclass' fields."""
+    hints = get_type_hints(verb, include_extras=True)
+    groups: dict[str, Any] = {}
+    parameters = []
+    for parameter in inspect.signature(verb).parameters.values():
+        kind = hints[parameter.name]
+        if dataclasses.is_dataclass(kind):
+            groups[parameter.name] = kind
+            types = get_type_hints(kind, include_extras=True)
+            parameters += [
+                parameter.replace(name=field.name, default=field.default, annotation=types[field.name])
+                for field in dataclasses.fields(kind)
+            ]
+        else:
+            parameters.append(parameter.replace(annotation=kind))
+
+    @functools.wraps(verb)
+    def command(**values: Any) -> None:
+        for name, kind in groups.items():
+            values[name] = kind(**{field.name: values.pop(field.name) for field in dataclasses.fields(kind)})
+        verb(**values)
+
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    # Typer reads the signature; as keywords, parameters may follow in any order.
+    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    command.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    return command

@@ -1,0 +1,18 @@
+"""What a model is trained to do: each objective a small class in a file of its own.
+
+An objective is a frozen dataclass whose fields are the keys of its table in a recipe; calling it with a `Batch` gives
+its loss and named figures. A new one takes a file, its line in `OBJECTIVES`, and its line in a recipe:
+
+    [objectives]
+    spectral = { weight = 1.0, second = 0.125 }
+"""
+
+from __future__ import annotations
+
+from .batch import Batch, Objective
+from .consistency import Consistency
+from .spectral import Spectral
+
+OBJECTIVES: dict[str, type[Objective]] = {"consistency": Consistency, "spectral": Spectral}
+
+__all__ = ["OBJECTIVES", "Batch", "Consistency", "Objective", "Spectral"]

@@ -1,0 +1,63 @@
+"""Magnitudes of the decoded audio at several resolutions (Parallel WaveGAN, arXiv 1910.11480, equations 4 to 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ... import spectrogram
+from ...errors import InputError
+from ...stft import SILENT, magnitudes
+from .batch import Batch
+
+
+def spectral_distance(estimate: Tensor, reference: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Of audio `[B, n]`, `[B]`: spectral convergence plus L1 of log magnitudes, mean over the window lengths.
+
+    Unlike in the paper, convergence is relative to the louder of the two, so that no quiet crop outweighs a batch; and
+    a constant is added to magnitudes, 100 dB under a full-scale tone: what is below is inaudible, yet has a gradient.
+    """
+    total = reference.new_zeros(len(reference))
+    for size in sizes:
+        found = magnitudes(estimate, size, pad=True).flatten(1)
+        with torch.no_grad():
+            wanted = magnitudes(reference, size, pad=True).flatten(1)
+            louder = torch.maximum(found.norm(dim=1), wanted.norm(dim=1)).clamp(min=SILENT)
+        total = total + (found - wanted).norm(dim=1) / louder
+        total = total + ((found + SILENT) / (wanted + SILENT)).log().abs().mean(1)
+    return total / len(sizes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectral:
+    """The audio that one step from sigma_max gives shall have the magnitudes of the original."""
+
+    weight: float = 1.0
+    """Factor on this loss; 0 leaves it out."""
+    sizes: tuple[int, ...] = (256, 512, 1024, 2048, 4096)
+    """Window lengths in samples."""
+    second: float = 0.0
+    """Part of the crops, 0 to 1, for which it takes a second step instead: from the model's own one-step output, with
+    noise of the drawn sigma. Without it a model that this loss alone has trained decodes in one step only."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.second <= 1:
+            raise InputError(f"training configuration: spectral: second = {self.second}; accepted: 0 to 1")
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch; no further figures."""
+        model, config, pyramid = batch.model, batch.model.config, batch.pyramid
+        start = config.sigma_max * batch.noise
+        level = torch.full((len(start),), config.sigma_max, dtype=start.dtype, device=start.device)
+        if second := round(self.second * len(start)):
+            with torch.no_grad():  # each step is taught by itself, from what comes before it in sampling
+                first = model.denoise(start[:second], level[:second], [p[:second] for p in pyramid])
+            level = torch.cat([batch.sigma[:second].to(level.dtype), level[second:]])
+            other = batch.noise[:second].flip(-1)  # independent of what `first` was made of, and costs nothing
+            start = torch.cat([first + level[:second, None, None, None] * other, start[second:]])
+        clean = model.denoise(start, level, pyramid)
+        decoded = spectrogram.overlap_add(spectrogram.synthesise(clean))
+        inner = slice(config.edge, -config.edge)  # where nothing fades
+        return spectral_distance(decoded[:, inner], batch.audio[:, inner], self.sizes).mean(), {}

@@ -1,0 +1,28 @@
+"""Which files are read, and where results go."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..helpers import Result, audio_file
+
+
+def test_several_files(tmp_path: Path, model: str) -> None:
+    files = [audio_file(tmp_path / "a.wav"), audio_file(tmp_path / "b.wav")]
+    assert Result("encode", *files, "-m", model, "-o", tmp_path / "out").code == 0
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.m2l", "b.m2l"]
+
+
+def test_reconstructions_are_not_inputs(tmp_path: Path, model: str) -> None:
+    audio_file(tmp_path / "a.wav")
+    for _ in range(2):
+        assert Result("reconstruct", tmp_path, "-m", model, "--force").code == 0
+    assert sorted(os.listdir(tmp_path)) == ["a.reconstructed.wav", "a.wav"]
+
+
+def test_names_of_any_kind(tmp_path: Path, model: str) -> None:
+    for name in ("with space.wav", "音楽 é.WAV", "x" * 240 + ".wav", ".hidden.wav"):
+        audio_file(tmp_path / name)
+    assert Result("encode", tmp_path, "-m", model, "-o", tmp_path / "out").code == 0
+    assert sorted(os.listdir(tmp_path / "out")) == ["with space.m2l", "x" * 240 + ".m2l", "音楽 é.m2l"]

@@ -1,0 +1,36 @@
+"""Facts of files and models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from music2latent import EncoderDecoder, InputError
+from music2latent.checkpoint import write_safetensors
+from music2latent.info import facts_of
+from music2latent.transcoding import encode_file
+
+from .helpers import audio_file, reference_checkpoint
+
+
+def test_facts_of_audio_latents_and_a_model(tmp_path: Path, tiny: EncoderDecoder) -> None:
+    song = audio_file(tmp_path / "a.flac", 2, 24000, 48000)
+    encode_file(tiny, song, tmp_path / "a.m2l")
+    write_safetensors(tmp_path / "tiny.safetensors", reference_checkpoint("tiny"))
+    audio, latents, model = (facts_of(str(tmp_path / name)) for name in ("a.flac", "a.m2l", "tiny.safetensors"))
+    assert (audio["format"], audio["sample_rate"], audio["channels"], audio["seconds"]) == (
+        "FLAC PCM_16",
+        48000,
+        2,
+        0.5,
+    )
+    assert (latents["shape"], latents["model_id"], latents["seconds"]) == ([2, 64, 6], "tiny", 0.5)
+    assert model["num_parameters"] == tiny.num_parameters
+    assert model["fingerprint"] == latents["fingerprint"] == tiny.fingerprint
+    assert (model["frame_size"], model["frame_rate"]) == (4096, 10.767)
+
+
+def test_what_it_does_not_know(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown model"):
+        facts_of(str(tmp_path / "nothing"))

@@ -1,0 +1,52 @@
+"""`music2latent live`: sound from one pipe to another."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from music2latent import EncoderDecoder, InputError, live
+from music2latent.streaming import LIVE, StreamDecoder, StreamEncoder
+
+from .helpers import noise
+
+
+def _wave(audio: np.ndarray, rate: int) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, audio.T, rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def _live(codec: EncoderDecoder, data: bytes, **options: object) -> bytes:
+    target = io.BytesIO()
+    settings = {"sample_rate": None, "channels": 1, "seed": 0} | options
+    live.run(io.BytesIO(data), target, codec, LIVE, **settings)  # type: ignore[arg-type]
+    return target.getvalue()
+
+
+def test_a_wav_stream_comes_back_as_the_codec_makes_it(tiny: EncoderDecoder) -> None:
+    signal = noise(2, 30001)
+    data = _wave(signal, 48000)
+    samples = np.frombuffer(data[-30001 * 4 :], "<i2").reshape(-1, 2).T
+    encoder, decoder = (kind(tiny, sample_rate=48000, channels=2) for kind in (StreamEncoder, StreamDecoder))
+    latents = torch.cat([encoder.push(samples), encoder.flush()], dim=-1)
+    expected = np.concatenate([decoder.push(latents), decoder.flush(30001)], axis=1)
+    out = _live(tiny, data)
+    assert out[:4] == b"RIFF"
+    found = np.frombuffer(out[44:], "<i2").reshape(-1, 2).T
+    assert np.array_equal(found, (expected * 32767).round())
+    raw = _live(tiny, data[44:], sample_rate=48000, channels=2)
+    assert raw == out[44:]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"junk", "not a WAV stream"), (b"", "not a WAV stream"), (_wave(noise(1, 0), 8000), "without samples")],
+)
+def test_live_refuses_what_is_no_sound(tiny: EncoderDecoder, data: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        _live(tiny, data)

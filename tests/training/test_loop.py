@@ -1,0 +1,176 @@
+"""Whole runs: resumed, stopped, on two processes, on a full disk."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from music2latent import InputError
+from music2latent.autoencoder import Autoencoder
+from music2latent.checkpoint import write_safetensors
+from music2latent.config import PRESETS
+from music2latent.spectrogram import spectrogram
+from music2latent.training.config import TrainingConfig
+from music2latent.training.folder import read_state
+from music2latent.training.loop import averaged, flattened, train
+from music2latent.training.step import (
+    TrainingStep,
+    initialise,
+)
+
+from ..helpers import disk_with, reference_checkpoint, sound
+from .small import CONFIG, RECIPE, SMALL, run_state, small_model, train_command, train_small
+
+
+def test_averaged_weights() -> None:
+    model = small_model()
+    ema = averaged(model, 0.5)
+    expected = model.conv_out.bias.detach().clone()
+    for count in range(4):
+        with torch.no_grad():
+            model.conv_out.bias.add_(1.0)
+        ema.update_parameters(model)
+        # the first update copies; then the decay warms up until it reaches its limit
+        decay = 0 if count == 0 else min(0.5, (1 + count) / (10 + count))
+        expected = decay * expected + (1 - decay) * model.conv_out.bias.detach()
+        torch.testing.assert_close(ema.module.conv_out.bias.detach(), expected)
+
+
+def test_stop_and_resume_is_the_straight_run(data: Path, tmp_path: Path) -> None:
+    assert train_small(data, tmp_path / "straight") == 6
+    assert train_small(data, tmp_path / "stopped", max_minutes=0) == 1
+    assert train_small(data, tmp_path / "stopped", max_minutes=0) == 2
+    workers = replace(CONFIG, recipe=replace(RECIPE, workers=1))  # with any number of workers
+    assert train_small(data, tmp_path / "stopped", workers) == 6
+    one, two = run_state(tmp_path / "straight"), run_state(tmp_path / "stopped")
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert read_state(tmp_path / "stopped" / "last.pt")["num_seen"] == 24
+
+
+def test_a_flattened_model_learns_as_its_many_parameters() -> None:
+    many, one = (Autoencoder(SMALL).to(memory_format=torch.channels_last) for _ in range(2))  # type: ignore[call-overload]
+    initialise(many, RECIPE)
+    one.load_state_dict(many.state_dict())
+    flat = flattened(one)
+    optimizers = [torch.optim.RAdam(many.parameters(), lr=1e-2), torch.optim.RAdam([flat], lr=1e-2)]
+    audio = torch.from_numpy(sound(2, 6000))
+    for _ in range(7):  # the sixth is the first that RAdam rectifies
+        for model, optimizer in zip((many, one), optimizers, strict=True):
+            optimizer.zero_grad(set_to_none=False)
+            model.encoder(spectrogram(audio, SMALL.hop_length)).square().sum().backward()
+            optimizer.step()
+    for (name, a), b in zip(many.named_parameters(), one.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_accumulated_passes_are_one_batch(data: Path, tmp_path: Path) -> None:
+    train_small(data, tmp_path / "whole")
+    train_small(data, tmp_path / "parts", replace(CONFIG, recipe=replace(RECIPE, accumulate=2)))
+    one, two = run_state(tmp_path / "whole"), run_state(tmp_path / "parts")
+    assert all(torch.allclose(one[key], two[key], rtol=1e-3, atol=1e-4) for key in one)
+
+
+def test_two_processes_are_one_with_twice_the_batch(data: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launch, *train_command(data, tmp_path / "two")], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    train_small(data, tmp_path / "one")
+    one, two = run_state(tmp_path / "one"), run_state(tmp_path / "two")
+    assert all(torch.allclose(one[key], two[key], rtol=1e-3, atol=1e-4) for key in one)
+    assert read_state(tmp_path / "two" / "last.pt")["num_seen"] == 24
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_run_goes_on(data: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """SIGTERM and Ctrl-C save first; after SIGKILL, at whatever moment, the last whole checkpoint is there.
+
+    They go to the whole group, as terminals and schedulers send them: to the processes that read data as well.
+    """
+    run = tmp_path / "run"
+    command = [sys.executable, *train_command(data, run, "iterations=100000", "workers=2")]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
+    while not (run / "last.pt").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 0), said
+    reached = read_state(run / "last.pt")["iteration"]
+    assert reached >= 1
+    config = replace(CONFIG, recipe=replace(RECIPE, iterations=reached + 2))
+    assert train_small(data, run, config) == reached + 2
+
+
+def test_full_disk_keeps_the_last_checkpoint(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train_small(data, run, max_minutes=0)
+    before = (run / "last.pt").read_bytes()
+    with disk_with(50_000), pytest.raises(InputError, match=r"last.pt: cannot be written"):
+        train_small(data, run)
+    assert (run / "last.pt").read_bytes() == before
+    assert not list(run.glob(".*partial*"))
+    assert train_small(data, run) == 6
+
+
+def test_steps_that_are_not_finite_are_skipped_and_then_stop_the_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, calls = TrainingStep.forward, []
+
+    def broken(self: TrainingStep, audio: torch.Tensor, *rest: torch.Tensor) -> object:
+        calls.append(1)
+        return forward(self, audio * (math.nan if len(calls) in broken_calls else 1), *rest)
+
+    monkeypatch.setattr(TrainingStep, "forward", broken)
+    broken_calls = {2, 3}
+    assert train_small(data, tmp_path / "run", replace(CONFIG, recipe=replace(RECIPE, max_bad_steps=3))) == 6
+    assert all(torch.isfinite(value).all() for value in run_state(tmp_path / "run").values())
+    lines = [json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
+    assert sum(line["skipped_steps"] for line in lines) == 2
+    calls.clear()
+    broken_calls = set(range(2, 100))
+    with pytest.raises(InputError, match="stopped at iteration 4: 3 steps in a row"):
+        train_small(data, tmp_path / "other", replace(CONFIG, recipe=replace(RECIPE, max_bad_steps=3)))
+    assert read_state(tmp_path / "other" / "last.pt")["iteration"] == 1
+
+
+def test_collapse_is_said(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train_small(data, tmp_path / "run", replace(CONFIG, recipe=replace(RECIPE, iterations=1)))
+    assert "collapsed" not in caplog.text
+    dead = dict(Autoencoder(SMALL).state_dict())
+    dead["encoder.conv_out.weight"] = torch.zeros_like(dead["encoder.conv_out.weight"])
+    checkpoint = replace(reference_checkpoint("tiny"), config=SMALL, state_dict=dead)
+    write_safetensors(tmp_path / "dead.safetensors", checkpoint)
+    recipe = replace(RECIPE, iterations=1, lr=1e-9, final_lr=1e-9)
+    train_small(data, tmp_path / "two", replace(CONFIG, recipe=recipe), init_from=str(tmp_path / "dead.safetensors"))
+    assert "the encoder has collapsed" in caplog.text
+
+
+def test_fine_tuning_from_an_official_checkpoint(data: Path, tmp_path: Path) -> None:
+    weights = dict(reference_checkpoint("tiny").state_dict)
+    torch.save({"gen_state_dict": weights}, tmp_path / "official.pt")
+    model = replace(PRESETS["tiny"], heads=4)
+    config = TrainingConfig(
+        model, replace(RECIPE, iterations=1, batch_size=1, lr=1e-9, final_lr=1e-9), CONFIG.objectives
+    )
+    train(config, [(data, 1.0)], tmp_path / "run", init_from=str(tmp_path / "official.pt"))
+    state = run_state(tmp_path / "run")
+    assert all(torch.allclose(state[f"model.{key}"], weight, atol=1e-6) for key, weight in weights.items())
+    with pytest.raises(
+        InputError, match=r"a model of another configuration: layers_list .*hop_length 512 instead of 64"
+    ):
+        train_small(data, tmp_path / "other", init_from=str(tmp_path / "official.pt"))

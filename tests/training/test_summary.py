@@ -1,0 +1,23 @@
+"""What a run would cost."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from music2latent.training.config import load_config
+from music2latent.training.summary import summary
+
+from ..helpers import ROOT, Result
+
+
+def test_dry_run() -> None:
+    done = Result("train", ROOT / "configs" / "tiny.toml", "--dry-run", "--set", "lr=2e-3")
+    printed = json.loads(done.out)
+    assert printed["training"]["lr"] == 2e-3
+    assert printed["cost"]["parameters"] == 487170
+    more = summary(load_config(ROOT / "configs" / "tiny.toml", ["batch_size=16"]))
+    once = printed["cost"]
+    assert more["gflop_per_iteration"] == pytest.approx(2 * once["gflop_per_iteration"], rel=0.01)
+    assert more["gib_activations_float32"] == pytest.approx(2 * once["gib_activations_float32"], rel=0.1)
