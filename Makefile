@@ -1,20 +1,25 @@
 # make demo   reconstructs a clip with the bundled model: audio, picture and figures in demo-output/
-# make test   the test suite          make lint   format, lint and types
+# make test   the test suite, and its coverage      make lint   format, lint and types
 # make evaluate   the tables of docs/evaluation.md, from the corpus on
 # make bench  the tables of benchmarks/README.md, beside the official package and other codecs
 # make wheel  the wheel, installed into an empty environment and run there
 PYTHON ?= python3
-BIN := .venv/bin
-SETUP := pyproject.toml constraints.txt
+CONSTRAINTS ?= constraints.txt
+SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN := .venv/$(SCRIPTS)
+SETUP := pyproject.toml $(CONSTRAINTS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format wheel evaluate bench clean
+.PHONY: demo test check-architecture lint format wheel evaluate bench clean
 
 demo: .venv/demo.done
 	$(BIN)/music2latent reconstruct examples/clip.ogg --output demo-output/clip.wav --plot --force
 
 test: .venv/dev.done
-	$(BIN)/pytest
+	$(BIN)/pytest --cov
+
+check-architecture: .venv/dev.done
+	$(BIN)/pytest tests/test_architecture.py
 
 lint: .venv/dev.done
 	$(BIN)/ruff check .
@@ -35,31 +40,31 @@ evaluate: .venv/dev.done
 	$(BIN)/music2latent probe build/notes build/languages --output docs/evaluation --force
 
 bench: .venv/dev.done build/peers.done
-	$(BIN)/python benchmarks/bench.py --peers build/peers/bin/python
+	$(BIN)/python benchmarks/bench.py --peers build/peers/$(SCRIPTS)/python
 
 build/peers.done: benchmarks/peers.txt
 	$(PYTHON) -m venv build/peers
-	build/peers/bin/pip install -q -r benchmarks/peers.txt
+	build/peers/$(SCRIPTS)/pip install -q -r benchmarks/peers.txt
 	touch $@
 
 wheel: .venv/dev.done
 	rm -rf build/wheel && mkdir -p build/wheel
 	$(BIN)/python -m build --wheel --outdir build/wheel .
 	$(PYTHON) -m venv build/wheel/venv
-	build/wheel/venv/bin/pip install -q -c constraints.txt build/wheel/*.whl
-	cd build/wheel && venv/bin/music2latent reconstruct ../../examples/clip.ogg --output out/clip.flac
-	cd build/wheel && venv/bin/music2latent info mini out/clip.flac
+	build/wheel/venv/$(SCRIPTS)/pip install -q -c $(CONSTRAINTS) build/wheel/*.whl
+	cd build/wheel && venv/$(SCRIPTS)/music2latent reconstruct ../../examples/clip.ogg --output out/clip.flac
+	cd build/wheel && venv/$(SCRIPTS)/music2latent info mini out/clip.flac
 
 clean:
 	rm -rf .venv build demo-output
 
-.venv/bin/pip:
+$(BIN)/pip:
 	$(PYTHON) -m venv .venv
 
-.venv/demo.done: .venv/bin/pip $(SETUP)
-	$(BIN)/pip install -q -c constraints.txt -e '.[plot]'
+.venv/demo.done: $(BIN)/pip $(SETUP)
+	$(BIN)/pip install -q -c $(CONSTRAINTS) -e '.[plot]'
 	touch $@
 
-.venv/dev.done: .venv/bin/pip $(SETUP)
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+.venv/dev.done: $(BIN)/pip $(SETUP)
+	$(BIN)/pip install -q -c $(CONSTRAINTS) -e '.[dev]'
 	touch $@ .venv/demo.done

@@ -10,7 +10,7 @@ EXTRAS = {
     "plot": ("matplotlib",),
     "train": ("accelerate", "tensorboard"),
     "evaluate": (
-        *("auraloss", "av", "jinja2", "librosa", "matplotlib", "pyloudnorm"),
+        *("auraloss", "av", "jinja2", "librosa", "matplotlib", "psutil", "pyloudnorm"),
         *("scipy", "sklearn", "torchmetrics", "visqol"),
     ),
     "fad": ("frechet_audio_distance",),

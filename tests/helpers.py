@@ -23,6 +23,7 @@ from music2latent import (
     ModelConfig,
 )
 from music2latent.audio import write_audio
+from music2latent.autoencoder import Autoencoder
 from music2latent.checkpoint import Checkpoint
 from music2latent.cli import main
 
@@ -65,6 +66,18 @@ def sound(channels: int, samples: int, seed: int = 0) -> np.ndarray:
 def noise(channels: int, n: int, seed: int = 0) -> np.ndarray:
     """White noise, `[C, n]` float32."""
     return 0.1 * np.random.default_rng(seed).standard_normal((channels, n)).astype(np.float32)
+
+
+def gradient(tensor: torch.Tensor) -> torch.Tensor:
+    """Its gradient, which is there."""
+    assert tensor.grad is not None
+    return tensor.grad
+
+
+def channels_last(model: Autoencoder) -> Autoencoder:
+    """In the layout of the fast layers."""
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
 
 class NoNorm(torch.nn.Module):

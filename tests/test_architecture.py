@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -191,18 +192,15 @@ def test_paths_and_names_of_the_page_exist(text: str) -> None:
     if "/" in text or re.search(r"\.(py|md|toml|cpp|html|txt)$", text):
         assert any((folder / text).exists() for folder in (ROOT, PACKAGE, ROOT / "docs")), text
         return
-    first, *rest = text.split(".")  # a module's or a class' attribute
-    homes = [importlib.import_module(f"music2latent.{name}") for name in MODULES if name.split(".")[-1] == first]
-    homes += [getattr(music2latent, first)] if first in music2latent.__all__ else []
-    for name in rest:
-        homes = [getattr(home, name) for home in homes if hasattr(home, name)]
-    if not homes and first[0].isupper():  # a class that its module is not named with
-        homes = [
-            name
-            for name in MODULES
-            if re.search(rf"^class {first}\b.*?\n    (def )?{rest[0]}\b", _source(name), re.M | re.S)
-        ]
-    assert homes, text
+    first, *rest = text.split(".")
+    homes: list[Any] = [import_module(f"music2latent.{name}") for name in MODULES if name.split(".")[-1] == first]
+    for name in MODULES:  # or a class' attribute
+        if re.search(rf"^class {first}\b", _source(name), re.M):
+            homes.append(getattr(import_module(f"music2latent.{name}"), first))
+    for part in rest:
+        homes = [home for home in homes if hasattr(home, part) or part in getattr(home, "__annotations__", {})]
+        assert homes, text
+        homes = [getattr(home, part, None) for home in homes]
 
 
 def _source(name: str) -> str:

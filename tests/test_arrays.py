@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -30,7 +32,7 @@ from music2latent.arrays import as_float
 )
 def test_numbers_are_scaled_by_their_range(dtype: type | str, value: float, expected: float) -> None:
     array = np.full((2, 50), value, dtype)
-    views = [array, array[:, ::-1], np.broadcast_to(array[0], (2, 50))]  # plain, reversed, read-only
+    views: list[Any] = [array, array[:, ::-1], np.broadcast_to(array[0], (2, 50))]  # plain, reversed, read-only
     if array.dtype.isnative and dtype is not np.longdouble:
         views.append(torch.from_numpy(array))
     for samples in views:

@@ -10,7 +10,7 @@ from music2latent.config import PRESETS
 from music2latent.nn import fused
 from music2latent.nn.layers import Up
 
-from .helpers import reference_checkpoint, reference_keys, relative_error
+from .helpers import channels_last, reference_checkpoint, reference_keys, relative_error
 
 
 @pytest.mark.parametrize("name", ["official", "tiny", "mixed"])
@@ -49,8 +49,8 @@ def test_what_starts_at_zero() -> None:
 
 
 def test_plain_layers_give_the_same_with_pytorchs_own_operations(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = reference_checkpoint("mixed").build().to(memory_format=torch.channels_last)
-    plain = reference_checkpoint("mixed").build().to(memory_format=torch.channels_last).use_plain_layers()
+    model = channels_last(reference_checkpoint("mixed").build())
+    plain = channels_last(reference_checkpoint("mixed").build()).use_plain_layers()
     x = torch.randn(1, 2, 1024, 12).to(memory_format=torch.channels_last)
     with torch.no_grad():
         latents = model.encoder(x)

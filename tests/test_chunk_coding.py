@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,16 +82,23 @@ def test_compiled_networks_give_the_same(tiny: EncoderDecoder, monkeypatch: pyte
 
     What PyTorch captured runs as it is here; its code generator takes minutes for it.
     """
-    compiled, calls = torch.compile, []
+    compiled: Any = torch.compile
+    calls: list[str] = []
 
     def capture(network: torch.nn.Module, mode: str, **options: bool) -> object:
         assert mode == "reduce-overhead"  # CUDA graphs
         function = compiled(network, backend="aot_eager", **options)
-        return lambda *inputs: calls.append(type(network).__name__) or function(*inputs)
+
+        def run(*inputs: torch.Tensor) -> object:
+            calls.append(type(network).__name__)
+            return function(*inputs)
+
+        return run
 
     monkeypatch.setattr(torch, "compile", capture)
     codec = EncoderDecoder(model=tiny.checkpoint, device="cpu", dtype="float32", compile=True)
-    audio, seconds = sound(1, 44100 * 8), {"chunk_seconds": 4.0}  # two chunks of 43 latents, and a shorter one
+    audio = sound(1, 44100 * 8)
+    seconds: dict[str, Any] = {"chunk_seconds": 4.0}  # two chunks of 43 latents, and a shorter one
     latents = codec.compress(audio, 44100, **seconds)
     assert calls == ["Encoder"] * 2
     back = codec.decompress(latents, **seconds)

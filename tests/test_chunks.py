@@ -14,7 +14,7 @@ from music2latent.autoencoder import Autoencoder
 from music2latent.chunks import ChunkPlan, Cutter, Joiner, Padding
 from music2latent.config import PRESETS
 
-from .helpers import NoNorm, reference_checkpoint
+from .helpers import NoNorm, gradient, reference_checkpoint
 
 SMALL = dataclasses.replace(PRESETS["tiny"], hop_length=2)  # frame_size 16, edge 6: quick, and the same arithmetic
 
@@ -110,7 +110,7 @@ def test_context_is_how_far_the_network_sees(name: str) -> None:
     )
     torch.manual_seed(0)
     model = Autoencoder(config).double()
-    model.denoiser.norm_out = NoNorm()  # the same layers, registered twice
+    model.denoiser.norm_out = NoNorm()  # type: ignore[assignment]  # the same layers, registered twice
     for module in list(model.modules()):
         for child_name, child in module.named_children():
             if isinstance(child, torch.nn.GroupNorm):
@@ -122,15 +122,15 @@ def test_context_is_how_far_the_network_sees(name: str) -> None:
     # Gradients rather than differences: what comes through the last taps is far below a difference's rounding.
     x = torch.randn(1, 2, config.bins, per_latent * length, dtype=torch.float64, requires_grad=True)
     model.encoder(x)[..., place].sum().backward()
-    assert _reach(x.grad, per_latent, place) == chunks.encoder_context(config)
+    assert _reach(gradient(x), per_latent, place) == chunks.encoder_context(config)
 
     z = torch.randn(1, 64, length, dtype=torch.float64, requires_grad=True)
     decoded = model.decode(z, lambda step: x.detach())
     decoded[..., per_latent * place : per_latent * (place + 1)].sum().backward()
-    assert _reach(z.grad, 1, place) == chunks.decoder_context(config)
+    assert _reach(gradient(z), 1, place) == chunks.decoder_context(config)
 
 
-def _reach(gradient: torch.Tensor, per_latent: int, place: int) -> int:
+def _reach(found: torch.Tensor, per_latent: int, place: int) -> int:
     """Latents from `place` to the farthest gradient that is not zero."""
-    touched = gradient.flatten(0, -2).any(0).nonzero().flatten().div(per_latent, rounding_mode="floor")
+    touched = found.flatten(0, -2).any(0).nonzero().flatten().div(per_latent, rounding_mode="floor")
     return int((touched - place).abs().max())

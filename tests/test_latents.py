@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,13 @@ from music2latent import InputError, Latents
 
 from .helpers import disk_with
 
-FACTS = {"sample_rate": 48000, "num_samples": 9000, "coding_rate": 44100, "model_id": "m", "fingerprint": "f" * 64}
+FACTS: dict[str, Any] = {
+    "sample_rate": 48000,
+    "num_samples": 9000,
+    "coding_rate": 44100,
+    "model_id": "m",
+    "fingerprint": "f" * 64,
+}
 
 
 def _latents() -> Latents:
@@ -58,7 +65,7 @@ def test_facts() -> None:
         ({"num_samples": 0}, "must be positive"),
     ],
 )
-def test_refused_records(change: dict[str, object], message: str) -> None:
+def test_refused_records(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         replace(_latents(), **change)
 

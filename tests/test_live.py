@@ -32,7 +32,8 @@ def test_a_wav_stream_comes_back_as_the_codec_makes_it(tiny: EncoderDecoder) -> 
     signal = noise(2, 30001)
     data = _wave(signal, 48000)
     samples = np.frombuffer(data[-30001 * 4 :], "<i2").reshape(-1, 2).T
-    encoder, decoder = (kind(tiny, sample_rate=48000, channels=2) for kind in (StreamEncoder, StreamDecoder))
+    encoder = StreamEncoder(tiny, sample_rate=48000, channels=2)
+    decoder = StreamDecoder(tiny, sample_rate=48000, channels=2)
     latents = torch.cat([encoder.push(samples), encoder.flush()], dim=-1)
     expected = np.concatenate([decoder.push(latents), decoder.flush(30001)], axis=1)
     out = _live(tiny, data)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from .helpers import CASES, REFERENCE, reference_codec, relative_error
 from .reference import fill_weights
+
+
+def starred(draw: Callable[..., np.ndarray]) -> Callable[[tuple[int, ...]], np.ndarray]:
+    return lambda shape: draw(*shape)
 
 
 @pytest.mark.parametrize(("name", "case"), [(name, case) for name in CASES for case in CASES[name]])
@@ -24,7 +30,7 @@ def test_vectors(name: str, case: str) -> None:
         assert relative_error(features, expected["features"]) < (5e-4 if name == "official" else 1e-5)
 
     for values, limit in ((expected["latents"], 1e-5), (latents, 2e-5)):
-        noise = fill_weights.noise(arguments["noise_seed"])
-        decoded = codec.decode(values, **arguments["decode"], noise=lambda shape, noise=noise: noise(*shape))
+        drawn = starred(fill_weights.noise(arguments["noise_seed"]))
+        decoded = codec.decode(values, **arguments["decode"], noise=drawn)
         assert decoded.shape == expected["decoded"].shape
         assert relative_error(decoded, expected["decoded"]) < limit

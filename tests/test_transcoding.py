@@ -26,7 +26,8 @@ def test_encoded_and_decoded_files_are_the_codecs(tmp_path: Path, tiny: EncoderD
 
 
 def test_reconstruction_is_encoding_and_decoding(tmp_path: Path, tiny: EncoderDecoder) -> None:
-    song, done = audio_file(tmp_path / "a.wav"), []
+    song = audio_file(tmp_path / "a.wav")
+    done: list[float] = []
     found = reconstruct_file(tiny, song, tmp_path / "one.wav", seed=3, progress=done.append)
     encode_file(tiny, song, tmp_path / "a.m2l")
     decode_file(tiny, tmp_path / "a.m2l", tmp_path / "two.wav", seed=3)

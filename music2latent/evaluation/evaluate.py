@@ -12,6 +12,7 @@ import multiprocessing
 import platform
 import signal
 import statistics
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -238,9 +239,13 @@ def peak_bytes() -> int:
     if status.exists():  # Linux, where getrusage counts what the parent held when it started this process
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
     import resource
 
-    unit = 1 if platform.system() == "Darwin" else 1024
+    unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import tempfile
@@ -25,6 +26,9 @@ PLAYED_RATE = 48000
 
 PLAYED_SECONDS = 5
 """From the middle of longer ones, so that a page with its sounds can be sent around."""
+
+COLOURS = 40
+"""Of the picture of spectrograms: a step of 2 dB each, which makes the file a quarter as large."""
 
 
 def run(inputs: list[Path], settings: Settings, output: Path, *, examples: int, progress: NamedProgress) -> Path:
@@ -157,6 +161,7 @@ def _example(index: int, piece: Piece, codecs: list[dict[str, Any]], work: Path,
 
 def _spectrograms(players: list[dict[str, Any]], output: Path) -> str:
     from matplotlib.figure import Figure
+    from PIL import Image
 
     across = max(len(player["versions"]) for player in players)
     figure = Figure(figsize=(2.6 * across, 2.2 * len(players) + 0.4), layout="constrained")
@@ -168,7 +173,9 @@ def _spectrograms(players: list[dict[str, Any]], output: Path) -> str:
             axes.set(xticks=[], yticks=[])
             axes.set_title(version["name"], fontsize=8)
         row[0].set_ylabel(player["title"][:24], fontsize=7)
-    figure.savefig(output / "spectrograms.png", dpi=80)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=80)
+    Image.open(drawn).convert("RGB").quantize(COLOURS).save(output / "spectrograms.png", optimize=True)
     return "Spectrograms of the examples, 40 Hz to half the rate on a log axis, 80 dB from black to white."
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -33,7 +35,8 @@ def test_int8_latents_are_half_the_bits_and_nearly_as_good(music: torch.Tensor) 
 
 def test_the_official_model_has_its_packages_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("music2latent.evaluation.peers.EncoderDecoder", lambda model, **_: model)
-    assert [make_codec(name).codec for name in ("music2latent", "mini@2")] == ["SonyCSLParis/music2latent", "mini"]
+    found: list[Any] = [make_codec(name) for name in ("music2latent", "mini@2")]
+    assert [one.codec for one in found] == ["SonyCSLParis/music2latent", "mini"]
 
 
 @pytest.mark.parametrize(

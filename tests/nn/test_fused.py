@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,8 +37,10 @@ def _plain(x: Tensor, weight: Tensor, bias: Tensor, shift: Tensor, groups: int, 
 def test_values_and_gradients_are_those_of_pytorch_in_float64(shape: tuple[int, ...], silu: bool) -> None:
     x, shift, weight, bias, dy = _inputs(shape)
     groups = min(shape[1] // 4, 32)
-    found, expected = [], []
-    for results, call, dtype in ((found, fused.group_norm, torch.float32), (expected, _plain, torch.float64)):
+    found: list[Any] = []
+    expected: list[Any] = []
+    sides: list[Any] = [(found, fused.group_norm, torch.float32), (expected, _plain, torch.float64)]
+    for results, call, dtype in sides:
         leaves = [t.detach().to(dtype).requires_grad_() for t in (x, weight, bias, shift)]
         y = call(*leaves, groups, 1e-5, silu)
         y.backward(dy.to(dtype))

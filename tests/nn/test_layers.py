@@ -10,7 +10,7 @@ from music2latent.nn.layers import Down, FrequencyAttention, ResBlock, Up
 def test_attention_never_mixes_time_frames() -> None:
     torch.manual_seed(0)
     layer = FrequencyAttention(16, 4)
-    layer.norm = torch.nn.Identity()  # its statistics run over the whole map
+    layer.norm = torch.nn.Identity()  # type: ignore[assignment]  # its statistics run over the whole map
     torch.nn.init.normal_(layer.mha.out_proj.weight)
     x = torch.randn(2, 16, 10, 5)
     whole = layer(x)

@@ -13,7 +13,7 @@ from music2latent.config import PRESETS
 from music2latent.training.config import Recipe, TrainingConfig
 from music2latent.training.folder import read_state
 from music2latent.training.loop import train
-from music2latent.training.objectives import Consistency, Spectral
+from music2latent.training.objectives import Consistency, Objective, Spectral
 
 from ..helpers import ROOT, sound
 
@@ -35,7 +35,7 @@ RECIPE = Recipe(
     save_every=1,
 )
 SPECTRAL = Spectral(weight=0.5, sizes=(64, 128))
-OBJECTIVES = {"consistency": Consistency(), "spectral": SPECTRAL}
+OBJECTIVES: dict[str, Objective] = {"consistency": Consistency(), "spectral": SPECTRAL}
 CONFIG = TrainingConfig(SMALL, RECIPE, OBJECTIVES)
 OFFICIAL = PRESETS["official"]
 

@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -35,15 +36,15 @@ from .small import CONFIG, RECIPE, SMALL, run_state, small_model, train_command,
 def test_averaged_weights() -> None:
     model = small_model()
     ema = averaged(model, 0.5)
-    expected = model.conv_out.bias.detach().clone()
+    expected = model.denoiser.conv_out.weight.detach().clone()
     for count in range(4):
         with torch.no_grad():
-            model.conv_out.bias.add_(1.0)
+            model.denoiser.conv_out.weight.add_(1.0)
         ema.update_parameters(model)
         # the first update copies; then the decay warms up until it reaches its limit
         decay = 0 if count == 0 else min(0.5, (1 + count) / (10 + count))
-        expected = decay * expected + (1 - decay) * model.conv_out.bias.detach()
-        torch.testing.assert_close(ema.module.conv_out.bias.detach(), expected)
+        expected = decay * expected + (1 - decay) * model.denoiser.conv_out.weight.detach()
+        torch.testing.assert_close(cast(Autoencoder, ema.module).denoiser.conv_out.weight.detach(), expected)
 
 
 def test_stop_and_resume_is_the_straight_run(data: Path, tmp_path: Path) -> None:

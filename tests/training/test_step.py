@@ -13,26 +13,34 @@ from music2latent.training.config import Recipe
 from music2latent.training.objectives import Consistency
 from music2latent.training.step import TrainingStep, initialise
 
+from ..helpers import channels_last
 from .small import OBJECTIVES, SMALL, small_model, step_inputs
 
 
 def test_the_fast_layout_has_the_same_gradients() -> None:
     """channels_last brings the fused normalisation, training mode the written-out attention."""
     plain, fast, inputs = small_model().eval(), small_model(), step_inputs()
-    fast.to(memory_format=torch.channels_last)
+    channels_last(fast)
     losses = [TrainingStep(model, OBJECTIVES).train(model is fast)(*inputs) for model in (plain, fast)]
     assert losses[1].loss.item() == pytest.approx(losses[0].loss.item(), rel=1e-5)
     for one in losses:
         one.loss.backward()
     for (name, one), other in zip(plain.named_parameters(), fast.parameters(), strict=True):
         if one.grad is not None:
-            torch.testing.assert_close(other.grad, one.grad, rtol=1e-3, atol=1e-4 * one.grad.abs().max(), msg=name)
+            torch.testing.assert_close(
+                other.grad, one.grad, rtol=1e-3, atol=1e-4 * float(one.grad.abs().max()), msg=name
+            )
 
 
 def test_a_loss_without_weight_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, inputs, levels = small_model(), step_inputs(), []
-    denoise = model.denoise
-    monkeypatch.setattr(model, "denoise", lambda x, sigma, pyramid: levels.append(sigma) or denoise(x, sigma, pyramid))
+    model, inputs = small_model(), step_inputs()
+    denoise, levels = model.denoise, []
+
+    def recorded(x: torch.Tensor, sigma: torch.Tensor, pyramid: list[torch.Tensor]) -> torch.Tensor:
+        levels.append(sigma)
+        return denoise(x, sigma, pyramid)
+
+    monkeypatch.setattr(model, "denoise", recorded)
     alone = TrainingStep(model, OBJECTIVES | {"consistency": Consistency(weight=0.0)})(*inputs)
     assert [sigma.tolist() for sigma in levels] == [[SMALL.sigma_max] * 2]
     assert alone.loss.item() == pytest.approx(0.5 * alone.figures["spectral"].item())
@@ -44,6 +52,6 @@ def test_variance_preserving_weights() -> None:
     model = Autoencoder(PRESETS["tiny"])
     before = {name for name, parameter in model.named_parameters() if not parameter.any()}
     initialise(model, Recipe(init="variance_preserving"))
-    weight = model.encoder.bottleneck_layers[0].weight
+    weight = model.encoder.conv_out.weight
     assert weight.std().item() == pytest.approx(1 / math.sqrt(weight[0].numel()), rel=0.05)
     assert before <= {name for name, parameter in model.named_parameters() if not parameter.any()}

@@ -27,7 +27,7 @@ def test_the_same_model_has_the_same_figures(data: Path, tmp_path: Path) -> None
 def test_silence_is_farther_away_than_the_clips_themselves(data: Path, tmp_path: Path) -> None:
     checks, model = Validation(index_folder(data, 1.0, tmp_path), CONFIG), small_model().eval()
     with torch.no_grad():
-        for parameter in model.conv_out.parameters():
+        for parameter in model.denoiser.conv_out.parameters():
             parameter.zero_()  # what is left is c_skip times the noise: next to nothing
     silent = checks.measure(model)
     assert silent.reconstructions.abs().max() < 0.1
