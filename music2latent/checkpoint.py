@@ -64,7 +64,7 @@ class Checkpoint:
         """A network with these weights, in the precision they are stored in, on the CPU, in evaluation mode."""
         with torch.device("meta"):  # no time spent on initial values
             model = Autoencoder(self.config)
-        # Copies: weights of its own, that training it may change.
+        # Copies, so that training the network does not change this record.
         model.load_state_dict({key: weight.clone() for key, weight in self.state_dict.items()}, assign=True)
         return model.eval()
 

@@ -115,7 +115,7 @@ class Padding:
     def __init__(self, config: ModelConfig) -> None:
         self._config = config
         self._total, self._started = 0, False
-        self._kept: Tensor | None = None  # before the start the signal so far, from then on as much as its end mirrors
+        self._kept: Tensor | None = None  # all samples until the start is out, then those that the end mirrors
 
     def push(self, block: Tensor) -> Tensor:
         """Add samples; returns those that can follow the padded signal so far."""

@@ -45,7 +45,7 @@ def read_pt(path: Path, model_id: str | None = None) -> Checkpoint:
         if len(averaged) != len(names):
             raise InputError(f"{path}: ema_state_dict holds {len(averaged)} weights, the model has {len(names)}")
         weights = {**weights, **dict(zip(names, averaged, strict=True))}
-    # The official file has no configuration in it, and nobody else uses its architecture until shown otherwise.
+    # The official file holds no configuration, and no other model of its architecture is known.
     is_official = config == PRESETS["official"] and "config" not in content
     return Checkpoint(
         config=config,

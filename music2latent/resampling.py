@@ -34,7 +34,7 @@ class Resampler:
         if self._stream is None:
             return self._last
         out = self._stream.resample_chunk(np.zeros((0, len(self._last)), np.float32), last=True).T
-        # One or two samples at a high rate are less than one at a lower: keep one, nothing may vanish.
+        # One or two samples at a high rate are less than one at a lower rate: keep one, or the signal would vanish.
         return out if self._count + out.shape[1] else self._last
 
 

@@ -65,8 +65,8 @@ class Together(Generic[Item, Result]):
         return future.result()
 
     def _close(self, key: Hashable, closed: Event) -> None:
-        """Nobody joins this batch any more; who comes next starts another."""
-        with self._lock:  # one that its holder may take again
+        """Let no further call join this batch; the next call starts another."""
+        with self._lock:  # an RLock, because __call__ holds it here
             if not closed.is_set():
                 closed.set()
                 del self._waiting[key]

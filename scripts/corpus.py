@@ -41,7 +41,7 @@ def _command(*arguments: str | Path, folder: Path) -> str:
     """Run a program of Debian's and return what it prints.
 
     Raises:
-        InputError: it is missing or fails; with the last line of its own words.
+        InputError: it is missing or fails; with the last line that it printed.
     """
     command = [str(argument) for argument in arguments]
     if shutil.which(command[0]) is None:

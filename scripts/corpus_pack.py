@@ -34,7 +34,7 @@ ASSUMED_OVERHEAD = 1.03  # bytes over bit rate times seconds, measured at 48 kbi
 # ---- the manifest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Track:
     """One file of the corpus; `path` is relative to the folder of the corpus, `member` is its path in the package."""
 

@@ -14,7 +14,7 @@ class Stated:
     evidence: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """Where a package keeps music or speech: under `root`, the paths (without suffix) that match `pattern`.
 
@@ -27,6 +27,14 @@ class Source:
     pattern: str = "(?P<track>.+)"
     origin: str = ""
     stated: Stated | None = None
+
+
+def _music(package: str, root: str, *, origin: str = "", stated: Stated | None = None) -> Source:
+    return Source(package=package, kind="music", root=root, origin=origin, stated=stated)
+
+
+def _speech(package: str, root: str, pattern: str, *, origin: str = "", stated: Stated | None = None) -> Source:
+    return Source(package=package, kind="speech", root=root, pattern=pattern, origin=origin, stated=stated)
 
 
 _GAMES = "usr/share/games/"
@@ -42,23 +50,23 @@ _SECTOID = Stated("Expat", "Carlos Viola Iborra", "Permission is hereby granted,
 _MULDJORD = Stated("CC-BY-SA-3.0", "El Senator (Muldjord)", "Creative Commons Attribution ShareAlike licence 3.0")
 _FILLETS = Stated("GPL-2", "ALTAR interactive and the Fish Fillets NG authors", "version 2 dated June, 1991")
 SOURCES = (
-    Source("wesnoth-1.16-music", "music", f"{_GAMES}wesnoth/1.16/data/core/music/", stated=_WESNOTH),
-    Source("warzone2100-music", "music", f"{_GAMES}warzone2100/music/"),
-    Source("nexuiz-music", "music", f"{_GAMES}nexuiz/data/music.pk3/sound/cdtracks/", stated=_NEXUIZ),
-    Source("singularity-music", "music", f"{_GAMES}singularity/music/", stated=_MCCRACKEN),
-    Source("hyperrogue-music", "music", "usr/share/hyperrogue/music/", origin="music/"),
-    Source("fretsonfire-songs-sectoid", "music", f"{_GAMES}fretsonfire/data/songs/sectoid/", stated=_SECTOID),
-    Source("fretsonfire-songs-muldjord", "music", f"{_GAMES}fretsonfire/data/songs/muldjord/", stated=_MULDJORD),
-    Source("ufoai-music", "music", f"{_GAMES}ufoai/base/0music.pk3/music/", origin="base/music/"),
-    Source("colobot-common-sounds", "music", f"{_GAMES}colobot/music/"),
-    Source("planetblupi-music-ogg", "music", "usr/share/planetblupi/music/"),
-    Source("marsshooter-data", "music", f"{_GAMES}marsshooter/audio/music/", origin="data/audio/music/"),
-    Source("hedgewars-data", "music", f"{_GAMES}hedgewars/Data/Music/", origin="share/hedgewars/Data/Music/"),
-    Source("hedgewars-data", "speech", f"{_GAMES}hedgewars/Data/Sounds/", f"voices/{_VOICES}", _HEDGE),
-    Source("klettres-data", "speech", "usr/share/klettres/", _VOICES),
-    Source("ktuberling-data", "speech", "usr/share/ktuberling/sounds/", _VOICES),
-    Source("gcin-voice", "speech", "usr/share/gcin-voice/ogg/", "(?P<track>[^/]+)/(?P<voice>[35])"),
-    Source("fillets-ng-data-cs", "speech", f"{_GAMES}fillets-ng/sound/", _FISH, stated=_FILLETS),
-    Source("fillets-ng-data-nl", "speech", f"{_GAMES}fillets-ng/sound/", _FISH, stated=_FILLETS),
-    Source("tuxpaint-stamps-default", "speech", "usr/share/tuxpaint/stamps/", _STAMPS),
+    _music("wesnoth-1.16-music", f"{_GAMES}wesnoth/1.16/data/core/music/", stated=_WESNOTH),
+    _music("warzone2100-music", f"{_GAMES}warzone2100/music/"),
+    _music("nexuiz-music", f"{_GAMES}nexuiz/data/music.pk3/sound/cdtracks/", stated=_NEXUIZ),
+    _music("singularity-music", f"{_GAMES}singularity/music/", stated=_MCCRACKEN),
+    _music("hyperrogue-music", "usr/share/hyperrogue/music/", origin="music/"),
+    _music("fretsonfire-songs-sectoid", f"{_GAMES}fretsonfire/data/songs/sectoid/", stated=_SECTOID),
+    _music("fretsonfire-songs-muldjord", f"{_GAMES}fretsonfire/data/songs/muldjord/", stated=_MULDJORD),
+    _music("ufoai-music", f"{_GAMES}ufoai/base/0music.pk3/music/", origin="base/music/"),
+    _music("colobot-common-sounds", f"{_GAMES}colobot/music/"),
+    _music("planetblupi-music-ogg", "usr/share/planetblupi/music/"),
+    _music("marsshooter-data", f"{_GAMES}marsshooter/audio/music/", origin="data/audio/music/"),
+    _music("hedgewars-data", f"{_GAMES}hedgewars/Data/Music/", origin="share/hedgewars/Data/Music/"),
+    _speech("hedgewars-data", f"{_GAMES}hedgewars/Data/Sounds/", f"voices/{_VOICES}", origin=_HEDGE),
+    _speech("klettres-data", "usr/share/klettres/", _VOICES),
+    _speech("ktuberling-data", "usr/share/ktuberling/sounds/", _VOICES),
+    _speech("gcin-voice", "usr/share/gcin-voice/ogg/", "(?P<track>[^/]+)/(?P<voice>[35])"),
+    _speech("fillets-ng-data-cs", f"{_GAMES}fillets-ng/sound/", _FISH, stated=_FILLETS),
+    _speech("fillets-ng-data-nl", f"{_GAMES}fillets-ng/sound/", _FISH, stated=_FILLETS),
+    _speech("tuxpaint-stamps-default", "usr/share/tuxpaint/stamps/", _STAMPS),
 )

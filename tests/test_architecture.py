@@ -132,6 +132,14 @@ def test_nothing_happens_on_import(name: str) -> None:
         assert not isinstance(node, ast.ImportFrom) or node.names[0].name != "*"
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_long_records_are_built_by_keyword(name: str) -> None:
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(one) for one in node.decorator_list):
+            fields = [one for one in node.body if isinstance(one, ast.AnnAssign)]
+            assert len(fields) <= 3 or "kw_only=True" in ast.unparse(node.decorator_list[0]), f"{name}.{node.name}"
+
+
 def test_public_names() -> None:
     assert music2latent.__all__ == [
         "EncoderDecoder",

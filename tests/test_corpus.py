@@ -43,9 +43,14 @@ corpus_pack: Any = importlib.import_module("corpus_pack")
 corpus_sources: Any = importlib.import_module("corpus_sources")
 Source, Stated = corpus_sources.Source, corpus_sources.Stated
 SOURCES = (
-    Source("band", "music", "usr/share/band/", origin="songs/"),
-    Source("zipped", "music", "usr/share/z/music.pk3/cd/", stated=Stated("Expat", "Zoe", "free to all")),
-    Source("words", "speech", "usr/share/words/", "(?P<voice>[^/]+)/(?P<track>.+)"),
+    Source(package="band", kind="music", root="usr/share/band/", origin="songs/"),
+    Source(
+        package="zipped",
+        kind="music",
+        root="usr/share/z/music.pk3/cd/",
+        stated=Stated("Expat", "Zoe", "free to all"),
+    ),
+    Source(package="words", kind="speech", root="usr/share/words/", pattern="(?P<voice>[^/]+)/(?P<track>.+)"),
 )
 
 

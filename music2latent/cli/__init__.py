@@ -67,8 +67,8 @@ def main() -> None:
         app()
     except BaseException as error:
         if interrupted:
-            # Raised inside Python's own locks it may come up as another error, or leave a thread that nobody waits
-            # for and that would abort the interpreter's orderly end; files have been put right on the way up.
+            # Raised inside Python's own locks, the interrupt may surface as another error, or leave a thread running
+            # that would abort the interpreter's shutdown. Context managers on the way up have removed partial files.
             typer.echo("error: interrupted; nothing half-written was left", err=True)
             os._exit(1)
         if not isinstance(error, (InputError, OSError)):

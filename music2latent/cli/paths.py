@@ -33,7 +33,7 @@ def plan(
     jobs = []
     for path in inputs:
         if path.is_dir():
-            # with a marker, results lie among the inputs: they are not inputs themselves
+            # earlier results, which the marker tells, are not inputs
             found = [file for file in walk(path, accepted) if not (marker and file.stem.endswith(marker))]
             if not found:
                 raise InputError(f"{path}: a folder without files to work on; looked for {' '.join(sorted(accepted))}")

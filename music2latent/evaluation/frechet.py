@@ -42,6 +42,6 @@ def make_distance(network: str) -> Callable[[Path, Path], float]:
 
     def distance(originals: Path, reconstructions: Path) -> float:
         found = float(package.score(str(originals), str(reconstructions)))
-        return math.nan if found == -1 else found  # its word for any error, which it has printed
+        return math.nan if found == -1 else found  # -1 is what it returns for any error, which it has printed
 
     return distance

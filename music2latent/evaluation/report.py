@@ -49,7 +49,7 @@ def run(inputs: list[Path], settings: Settings, output: Path, *, examples: int, 
 
 
 def _without_nan(value: Any) -> Any:
-    """NaN as null: JSON has no other word for it."""
+    """NaN as null, because JSON has no NaN."""
     if isinstance(value, dict):
         return {key: _without_nan(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,5 +1,5 @@
-"""Group normalisation with SiLU in two passes instead of PyTorch's many: `group_norm.cpp`, built by the local compiler
-when first needed and kept in the user's cache. Without a compiler, or on a GPU, PyTorch's own runs instead."""
+"""Group normalisation with SiLU in two passes over memory, where PyTorch makes many: `group_norm.cpp`, built by the
+local compiler when first needed and kept in the user's cache. Without a compiler, or on a GPU, PyTorch's own runs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def _build(compiler: str) -> Path:
-    """Compile, unless this very thing has been: the file's name follows from source, flags and processor."""
+    """Compile, unless it was done before: the file's name is a hash of source, compiler, flags and processor."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()  # -march=native is for this processor only
     features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     key = hashlib.sha256(repr((SOURCE.read_bytes(), features, compiler, FLAGS)).encode()).hexdigest()[:16]

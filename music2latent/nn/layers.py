@@ -29,7 +29,7 @@ class GroupNorm(nn.GroupNorm):
         super().__init__(min(channels // 4, 32), channels, eps=1e-5)
 
     def forward(self, x: Tensor, *, shift: Tensor | None = None, silu: bool = False, reuse: bool = False) -> Tensor:
-        """x `[B, C, ...]`, to which shift `[B, C]` is added first. `reuse`: nobody needs x any more."""
+        """x `[B, C, ...]`, to which shift `[B, C]` is added first. `reuse`: x may be overwritten."""
         if not self.plain and fused.takes(x):
             return fused.group_norm(x, self.weight, self.bias, shift, self.num_groups, self.eps, silu, reuse)
         if shift is not None:

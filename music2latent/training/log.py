@@ -17,7 +17,7 @@ from ..stft import magnitudes
 from .validation import Validated
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Totals:
     """Figures summed up since the last line of stats.jsonl."""
 

@@ -60,7 +60,7 @@ def training_crops(folders: list[AudioFolder], config: TrainingConfig) -> Crops:
 
 
 def averaged(model: Autoencoder, decay: float) -> AveragedModel:
-    """A copy of a model that follows it: decay min(decay, (1 + n) / (10 + n)) at its n-th update."""
+    """A model's exponential moving average, with decay min(decay, (1 + n) / (10 + n)) at the n-th update."""
 
     def update(own: Any, current: Any, count: Any) -> None:
         now = min(decay, (1 + float(count)) / (10 + float(count)))
@@ -70,8 +70,8 @@ def averaged(model: Autoencoder, decay: float) -> AveragedModel:
 
 
 def flattened(model: nn.Module) -> nn.Parameter:
-    """One parameter, with one gradient, of which the model's own become parts: what an optimizer step costs is mostly
-    the number of tensors it goes over, here some four hundred."""
+    """One parameter, with one gradient, of which the model's own become views: the cost of an optimizer step grows with
+    the number of tensors, here some four hundred."""
     own = [parameter for parameter in model.parameters() if parameter.requires_grad]
     flat = nn.Parameter(torch.cat([torch.as_strided(p.detach(), (p.numel(),), (1,)) for p in own]))
     flat.grad = torch.zeros_like(flat)
@@ -144,7 +144,7 @@ class Run:
         try:
             with replacing(path) as partial:
                 torch.save(self.state(), partial)
-        except RuntimeError as error:  # PyTorch's writer has its own word for a full disk
+        except RuntimeError as error:  # what PyTorch's writer raises when the disk is full
             raise InputError(f"{path}: cannot be written (is the disk full?); the older one is still there") from error
 
     def resume(self) -> bool:

@@ -52,7 +52,7 @@ class Spectral:
         start = config.sigma_max * batch.noise
         level = torch.full((len(start),), config.sigma_max, dtype=start.dtype, device=start.device)
         if second := round(self.second * len(start)):
-            with torch.no_grad():  # each step is taught by itself, from what comes before it in sampling
+            with torch.no_grad():  # no gradient through the first step, which sampling takes as well
                 first = model.denoise(start[:second], level[:second], [p[:second] for p in pyramid])
             level = torch.cat([batch.sigma[:second].to(level.dtype), level[second:]])
             other = batch.noise[:second].flip(-1)  # independent of what `first` was made of, and costs nothing
