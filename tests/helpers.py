@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,10 +17,7 @@ import pytest
 import soundfile
 import torch
 
-from music2latent import (
-    EncoderDecoder,
-    ModelConfig,
-)
+from music2latent import EncoderDecoder, ModelConfig
 from music2latent.audio import write_audio
 from music2latent.autoencoder import Autoencoder
 from music2latent.checkpoint import Checkpoint
@@ -29,6 +25,7 @@ from music2latent.cli import main
 
 from .reference import fill_weights
 
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals, links and names as POSIX has them")
 REFERENCE = Path(__file__).parent / "reference"
 CASES = json.loads((REFERENCE / "cases.json").read_text())
 ROOT = Path(__file__).parent.parent
@@ -93,6 +90,7 @@ class NoNorm(torch.nn.Module):
 @contextmanager
 def disk_with(room: int) -> Iterator[None]:
     """No file may grow beyond this many bytes: to a writer the same as a full disk."""
+    resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
     try:

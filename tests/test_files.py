@@ -10,6 +10,8 @@ import pytest
 from music2latent import InputError
 from music2latent.files import check_free, check_suffix, replacing, stored_bits, walk
 
+from .helpers import posix
+
 
 def _tree(folder: Path, *names: str) -> None:
     for name in names:
@@ -17,6 +19,7 @@ def _tree(folder: Path, *names: str) -> None:
         (folder / name).write_text(name)
 
 
+@posix
 def test_walk_finds_what_a_sorted_list_would_hold(tmp_path: Path) -> None:
     _tree(tmp_path, "b.wav", "a/z.WAV", "a/b/c.flac", "a.wav", "a/notes.txt", ".hidden.wav", ".git/x.wav", "a-b/d.wav")
     (tmp_path / "link").symlink_to(tmp_path / "a")
@@ -52,6 +55,7 @@ def test_replaced_at_once_or_not_at_all(tmp_path: Path) -> None:
         pass
 
 
+@posix
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     check_free(tmp_path / "a", force=False)
     (tmp_path / "a").symlink_to(tmp_path / "nowhere")  # a broken link is something too

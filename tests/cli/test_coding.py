@@ -17,7 +17,7 @@ def test_encode_then_decode(tmp_path: Path, model: str) -> None:
     done = Result("encode", source, "-m", model, "--dtype", "float32")
     assert done.code == 0, done.err
     latents = Latents.load(tmp_path / "song.m2l")
-    assert done.out == f"{tmp_path}/song.m2l: 2 x 64 x 5, {latents.bitrate():.1f} kbit/s\n"
+    assert done.out == f"{tmp_path / 'song.m2l'}: 2 x 64 x 5, {latents.bitrate():.1f} kbit/s\n"
     done = Result("decode", tmp_path / "song.m2l", "-m", model, "-f", "ogg", "--dtype", "float32")
     assert done.code == 0, done.err
     assert file_facts(tmp_path / "song.ogg") == (48000, 2, 20000)

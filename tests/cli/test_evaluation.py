@@ -32,4 +32,4 @@ def test_lists_may_be_given_either_way(tmp_path: Path, monkeypatch: pytest.Monke
     assert done.code == 0, done.err
     assert seen[0].codecs == ("mini", "mini@2", "other", "other@2", "opus:12", "mp3:32")
     assert (seen[0].seconds, seen[0].seeds) == (6.0, 5)
-    assert done.out == f"the table\n{tmp_path}/out/index.html: open it in a browser to listen\n"
+    assert done.out == f"the table\n{tmp_path / 'out' / 'index.html'}: open it in a browser to listen\n"

@@ -13,7 +13,7 @@ import pytest
 
 from music2latent import __version__
 
-from ..helpers import INTERRUPTED, Result, audio_file
+from ..helpers import INTERRUPTED, Result, audio_file, posix
 
 DECODE_UNTIL_LINE = """
 import os, signal, sys, torch, music2latent.codec
@@ -46,6 +46,7 @@ def _decode(tmp_path: Path, model: str, *command: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
+@posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_leaves_nothing(tmp_path: Path, model: str, number: signal.Signals) -> None:
     process = _decode(tmp_path, model, "-m", "music2latent")
@@ -58,6 +59,7 @@ def test_interrupt_leaves_nothing(tmp_path: Path, model: str, number: signal.Sig
     assert sorted(os.listdir(tmp_path)) == ["a.m2l", "a.wav"]
 
 
+@posix
 @pytest.mark.parametrize("line", [12, 24])
 def test_interrupt_while_a_thread_starts(tmp_path: Path, model: str, line: int) -> None:
     # Python's own locks break there, or a thread is left that nobody waits for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..helpers import Result, audio_file
+from ..helpers import Result, audio_file, posix
 
 
 def test_several_files(tmp_path: Path, model: str) -> None:
@@ -21,6 +21,7 @@ def test_reconstructions_are_not_inputs(tmp_path: Path, model: str) -> None:
     assert sorted(os.listdir(tmp_path)) == ["a.reconstructed.wav", "a.wav"]
 
 
+@posix
 def test_names_of_any_kind(tmp_path: Path, model: str) -> None:
     for name in ("with space.wav", "音楽 é.WAV", "x" * 240 + ".wav", ".hidden.wav"):
         audio_file(tmp_path / name)

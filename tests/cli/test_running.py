@@ -32,7 +32,7 @@ def test_two_inputs_with_one_output(tmp_path: Path, model: str) -> None:
     audio_file(tmp_path / "a.flac")
     done = Result("encode", tmp_path, "-m", model)
     assert done.code == 1
-    assert f"a.wav: its result would replace that of {tmp_path}/a.flac; rename one of them" in done.err
+    assert f"a.wav: its result would replace that of {tmp_path / 'a.flac'}; rename one of them" in done.err
     assert Latents.load(tmp_path / "a.m2l").num_samples == 9000
 
 

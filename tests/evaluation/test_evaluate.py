@@ -19,7 +19,7 @@ from music2latent.errors import InputError
 from music2latent.evaluation.evaluate import Settings, choose, interval
 from music2latent.evaluation.metrics import METRICS
 
-from ..helpers import CLIP, INTERRUPTED, sound
+from ..helpers import CLIP, INTERRUPTED, posix, sound
 
 
 def test_pieces_come_from_the_middle_and_evenly(tmp_path: Path) -> None:
@@ -75,6 +75,7 @@ def test_report_has_every_figure_and_a_row_for_what_failed(report: Path) -> None
     assert "- dac: " in (report / "report.md").read_text()
 
 
+@posix
 def test_interrupt_ends_the_codec_too(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "music2latent", "evaluate", CLIP, "--seeds", "300", "--output", tmp_path / "out")
     (tmp_path / "work").mkdir()
