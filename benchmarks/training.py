@@ -60,7 +60,7 @@ def take_steps(connection: Connection, config: Path, data: list[AudioFolder], si
         batches = run.batches()
         while connection.recv():
             totals, begun = Totals(), time.perf_counter()
-            run.step(batches, totals)
+            run.iterate(batches, totals)
             assert totals.sums is not None, "a step without a finite loss"
             connection.send((time.perf_counter() - begun, totals.sums["loss"]))
     connection.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

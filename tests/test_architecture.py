@@ -35,7 +35,7 @@ CORE = [
     "errors",
 ]
 LINE = {module: number for number, modules in enumerate(CORE) for module in modules.split()}
-WITHOUT_CODEC = set(LINE) - {"codec", "transcoding", "streaming", "info", "live"}
+WITHOUT_CODEC = set(LINE) - {"codec", "transcoding", "streaming", "live"}
 
 # What each subpackage may import beside itself; never a sibling, but for what is named here.
 SUBPACKAGES = {

@@ -21,11 +21,11 @@ class Recipe:
     seed: int = 0
     """Seed of initial weights, crops, noise levels and noise."""
     iterations: int = 800_000
-    """Optimizer steps of the whole schedule."""
+    """Of the whole schedule; one updates the weights once."""
     batch_size: int = 16
-    """Crops per optimizer step, over all processes."""
+    """Crops per iteration, over all processes."""
     accumulate: int = 1
-    """Passes that a step's crops are spread over, to save memory."""
+    """Passes that an iteration's crops are spread over, to save memory."""
     crop_columns: int = 64
     """Columns of the spectrogram per crop; a multiple of the model's columns per latent."""
     min_rms: float = 0.001
@@ -56,9 +56,9 @@ class Recipe:
     """Standard deviation of log sigma."""
     noise_levels: int = 9999
     """Grid points of the noise level u in [0, 1]."""
-    first_step: float = 0.1
+    first_gap: float = 0.1
     """Distance in u between the two noise levels of a pair, at the first iteration."""
-    last_step: float = 0.001
+    last_gap: float = 0.001
     """The same at the last; exponential in between."""
 
     precision: str = "fp16"
@@ -74,8 +74,8 @@ class Recipe:
     """Iterations between validations."""
     save_every: int = 1000
     """Iterations between checkpoints."""
-    max_bad_steps: int = 20
-    """The run stops after so many steps in a row with a loss or gradient that is not finite."""
+    max_bad_iterations: int = 20
+    """The run stops after so many iterations in a row with a loss or gradient that is not finite."""
 
     def __post_init__(self) -> None:
         for name in (

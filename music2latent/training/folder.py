@@ -22,7 +22,7 @@ from ..files import replacing
 from .config import TrainingConfig
 
 RUN_VERSION = 2
-MAY_CHANGE = {"iterations", "workers", "log_every", "validate_every", "save_every", "max_bad_steps", "compile"}
+MAY_CHANGE = {"iterations", "workers", "log_every", "validate_every", "save_every", "max_bad_iterations", "compile"}
 """Keys of the recipe that a resumed run may set anew."""
 
 

@@ -17,12 +17,12 @@ def sigma_of(u: Tensor, config: ModelConfig) -> Tensor:
     return (low + u * (high - low)) ** config.rho
 
 
-def step_size(progress: float, recipe: Recipe) -> float:
-    """Distance in u of a pair of noise levels: from first_step down to last_step, exponentially.
+def gap(progress: float, recipe: Recipe) -> float:
+    """Distance in u of a pair of noise levels: from first_gap down to last_gap, exponentially.
 
     With the official numbers it is 0.1^(1 + 2 k / K) at progress k / K.
     """
-    return float(recipe.first_step * (recipe.last_step / recipe.first_step) ** progress)
+    return float(recipe.first_gap * (recipe.last_gap / recipe.first_gap) ** progress)
 
 
 def draw_sigmas(
@@ -30,15 +30,15 @@ def draw_sigmas(
 ) -> tuple[Tensor, Tensor]:
     """Noise levels (sigma, sigma_next), each `[count]` float64, sigma > sigma_next.
 
-    u is one of `noise_levels` grid points, weighted by N(log sigma(u); P_mean, P_std), plus a jitter of one grid step.
+    u is one of `noise_levels` grid points, weighted by N(log sigma(u); P_mean, P_std), plus a jitter between grid points.
     """
     grid, weights = _levels(recipe.noise_levels, recipe.P_mean, recipe.P_std, config)
     points = torch.multinomial(weights, count, replacement=True, generator=generator)
     jitter = torch.rand(count, dtype=torch.float64, generator=generator) / recipe.noise_levels
     u = grid[points] + jitter
-    # u itself may lie below one step; then the neighbour is sigma_min, and the two must not meet.
+    # u itself may lie below one gap; then the neighbour is sigma_min, and the two must not meet.
     u = u.clamp(min=1e-6)
-    return sigma_of(u, config), sigma_of((u - step_size(progress, recipe)).clamp(min=0), config)
+    return sigma_of(u, config), sigma_of((u - gap(progress, recipe)).clamp(min=0), config)
 
 
 @cache

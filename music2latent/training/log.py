@@ -21,16 +21,16 @@ from .validation import Validated
 class Totals:
     """Figures summed up since the last line of stats.jsonl."""
 
-    steps: int = 0
+    iterations: int = 0
     bad: int = 0
     sums: dict[str, float] | None = None
     waited: float = 0.0
     begun: float = 0.0
 
     def add(self, **figures: float) -> None:
-        """Count one step."""
+        """Count one iteration."""
         self.sums = {key: (self.sums or {}).get(key, 0.0) + value for key, value in figures.items()}
-        self.steps += 1
+        self.iterations += 1
 
 
 class Log(AbstractContextManager["Log"]):
@@ -67,7 +67,7 @@ class Log(AbstractContextManager["Log"]):
             self.board.close()
 
     def advance(self, iteration: int, crops: int) -> None:
-        """One step is done."""
+        """One iteration is done."""
         if self.enabled:
             self.crops += crops
             rate = self.crops / (time.perf_counter() - self.begun)
@@ -78,11 +78,11 @@ class Log(AbstractContextManager["Log"]):
         if not self.enabled or totals.sums is None:
             return
         seconds = time.perf_counter() - totals.begun
-        figures = {key: value / totals.steps for key, value in totals.sums.items()}
+        figures = {key: value / totals.iterations for key, value in totals.sums.items()}
         figures |= {
-            "crops_per_second": totals.steps * crops / seconds,
+            "crops_per_second": totals.iterations * crops / seconds,
             "waiting_for_data": totals.waited / seconds,
-            "skipped_steps": float(totals.bad),
+            "skipped_iterations": float(totals.bad),
         }
         self._append(iteration, {"num_seen": num_seen, **figures})
 

@@ -32,7 +32,7 @@ from .data import AudioFolder, CropOrder, Crops, cache_audio, index_folder
 from .folder import RUN_VERSION, check_same_run, locked, read_state, write_run
 from .levels import draw_sigmas
 from .log import Log, Totals
-from .step import TrainingStep, initialise
+from .module import TrainingModule, initialise
 from .validation import Validation
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def averaged(model: Autoencoder, decay: float) -> AveragedModel:
 
 
 def flattened(model: nn.Module) -> nn.Parameter:
-    """One parameter, with one gradient, of which the model's own become views: the cost of an optimizer step grows with
+    """One parameter, with one gradient, of which the model's own become views: the cost of an update grows with
     the number of tensors, here some four hundred."""
     own = [parameter for parameter in model.parameters() if parameter.requires_grad]
     flat = nn.Parameter(torch.cat([torch.as_strided(p.detach(), (p.numel(),), (1,)) for p in own]))
@@ -104,7 +104,7 @@ class Run:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.to(accelerator.device)
         self.ema: AveragedModel = averaged(self.model, recipe.ema_decay)
-        training: nn.Module = TrainingStep(self.model, config.objectives)
+        training: nn.Module = TrainingModule(self.model, config.objectives)
         if recipe.compile:
             training = torch.compile(training)  # type: ignore[assignment]
         self.training = accelerator.prepare(training)
@@ -176,7 +176,7 @@ class Run:
         self.model.load_state_dict(checkpoint.state_dict)
         self.ema.module.load_state_dict(checkpoint.state_dict)
 
-    # ------------------------------------------------------------------------------------- steps
+    # ------------------------------------------------------------------------------------- iterations
 
     def batches(self) -> Iterator[Tensor]:
         """This process's crops `[micro_batch, n]` from num_seen on, without an end."""
@@ -211,8 +211,8 @@ class Run:
         sigma, sigma_next = (torch.cat(levels).to(device) for levels in zip(*pairs, strict=True))
         return sigma, sigma_next, torch.stack(noises)
 
-    def step(self, batches: Iterator[Tensor], totals: Totals) -> bool:
-        """One optimizer step; False if it was skipped for a loss or gradient that is not finite."""
+    def iterate(self, batches: Iterator[Tensor], totals: Totals) -> bool:
+        """One update of the weights; False if it was skipped for a loss or gradient that is not finite."""
         recipe, accelerator = self.config.recipe, self.accelerator
         figures: dict[str, float] = {}
         for part in range(recipe.accumulate):
@@ -245,7 +245,7 @@ class Run:
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM end up in the list, to be looked at after each step, instead of breaking into one."""
+    """Ctrl-C and SIGTERM end up in the list, to be looked at after each iteration, instead of breaking into one."""
     received: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, lambda n, _: received.append(n)) for number in numbers]
@@ -329,17 +329,17 @@ def _loop(run: Run, checks: Validation | None, stop: list[int], deadline: float 
     totals = Totals(begun=time.perf_counter())
     with Log(run.folder, recipe.iterations, run.iteration, enabled=run.accelerator.is_main_process) as log:
         while run.iteration < recipe.iterations:
-            bad = 0 if run.step(batches, totals) else bad + 1
+            bad = 0 if run.iterate(batches, totals) else bad + 1
             totals.bad += bad > 0
             log.advance(run.iteration, recipe.batch_size)
-            if bad >= recipe.max_bad_steps:
+            if bad >= recipe.max_bad_iterations:
                 raise InputError(
-                    f"stopped at iteration {run.iteration}: {bad} steps in a row had a loss or gradient that is not "
+                    f"stopped at iteration {run.iteration}: {bad} iterations in a row had a loss or gradient that is not "
                     "finite; last.pt is from before. Lower lr, or use precision=bf16"
                 )
-            if run.iteration % recipe.log_every == 0 and totals.steps:
+            if run.iteration % recipe.log_every == 0 and totals.iterations:
                 log.write(run.iteration, run.num_seen, totals, recipe.batch_size)
-                if totals.sums and totals.sums["latent_spread"] / totals.steps < COLLAPSED:
+                if totals.sums and totals.sums["latent_spread"] / totals.iterations < COLLAPSED:
                     logger.warning(
                         "iteration %d: the latents hardly differ between items; the encoder has collapsed. "
                         "Lower lr, or set init = variance_preserving",

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..autoencoder import Autoencoder
 from .config import TrainingConfig
-from .step import TrainingStep
+from .module import TrainingModule
 
 
 def summary(config: TrainingConfig, processes: int = 1) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def summary(config: TrainingConfig, processes: int = 1) -> dict[str, Any]:
     storages: list[Any] = []
     with torch.device("meta"):
         model = Autoencoder(config.model)
-        training = TrainingStep(model, config.objectives)
+        training = TrainingModule(model, config.objectives)
         audio = torch.zeros(micro, config.crop_samples)
         sigma = torch.ones(micro, dtype=torch.float64)
         noise = torch.zeros(micro, 2, config.model.bins, recipe.crop_columns)

@@ -40,7 +40,7 @@ CONFIG = TrainingConfig(SMALL, RECIPE, OBJECTIVES)
 OFFICIAL = PRESETS["official"]
 
 
-def step_inputs() -> tuple[torch.Tensor, ...]:
+def module_inputs() -> tuple[torch.Tensor, ...]:
     torch.manual_seed(0)
     sigma = torch.tensor([0.5, 2.0], dtype=torch.float64)
     noise = torch.randn(2, 2, SMALL.bins, RECIPE.crop_columns)

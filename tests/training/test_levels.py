@@ -9,7 +9,7 @@ import torch
 
 from music2latent.config import PRESETS
 from music2latent.training.config import Recipe
-from music2latent.training.levels import draw_sigmas, sigma_of, step_size
+from music2latent.training.levels import draw_sigmas, sigma_of, gap
 from music2latent.training.loop import learning_rate
 
 OFFICIAL = PRESETS["official"]
@@ -17,9 +17,9 @@ OFFICIAL = PRESETS["official"]
 
 def test_ends_of_the_schedules() -> None:
     recipe = Recipe()
-    assert step_size(0, recipe) == pytest.approx(0.1)
-    assert step_size(0.25, recipe) == pytest.approx(0.1 ** (1 + 2 * 0.25))
-    assert step_size(1, recipe) == pytest.approx(0.001)
+    assert gap(0, recipe) == pytest.approx(0.1)
+    assert gap(0.25, recipe) == pytest.approx(0.1 ** (1 + 2 * 0.25))
+    assert gap(1, recipe) == pytest.approx(0.001)
     assert sigma_of(torch.tensor([0.0, 1.0], dtype=torch.float64), OFFICIAL).tolist() == pytest.approx([0.002, 80])
     assert learning_rate(0, recipe) == pytest.approx(1e-4)
     assert learning_rate(9_999, recipe) == pytest.approx(1)

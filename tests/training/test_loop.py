@@ -24,7 +24,7 @@ from music2latent.spectrogram import spectrogram
 from music2latent.training.config import TrainingConfig
 from music2latent.training.folder import read_state
 from music2latent.training.loop import averaged, flattened, train
-from music2latent.training.step import TrainingStep, initialise
+from music2latent.training.module import TrainingModule, initialise
 
 from ..helpers import disk_with, posix, reference_checkpoint, sound
 from .small import CONFIG, RECIPE, SMALL, run_state, small_model, train_command, train_small
@@ -129,22 +129,22 @@ def test_full_disk_keeps_the_last_checkpoint(data: Path, tmp_path: Path) -> None
 def test_steps_that_are_not_finite_are_skipped_and_then_stop_the_run(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forward, calls = TrainingStep.forward, []
+    forward, calls = TrainingModule.forward, []
 
-    def broken(self: TrainingStep, audio: torch.Tensor, *rest: torch.Tensor) -> object:
+    def broken(self: TrainingModule, audio: torch.Tensor, *rest: torch.Tensor) -> object:
         calls.append(1)
         return forward(self, audio * (math.nan if len(calls) in broken_calls else 1), *rest)
 
-    monkeypatch.setattr(TrainingStep, "forward", broken)
+    monkeypatch.setattr(TrainingModule, "forward", broken)
     broken_calls = {2, 3}
-    assert train_small(data, tmp_path / "run", replace(CONFIG, recipe=replace(RECIPE, max_bad_steps=3))) == 6
+    assert train_small(data, tmp_path / "run", replace(CONFIG, recipe=replace(RECIPE, max_bad_iterations=3))) == 6
     assert all(torch.isfinite(value).all() for value in run_state(tmp_path / "run").values())
     lines = [json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
-    assert sum(line["skipped_steps"] for line in lines) == 2
+    assert sum(line["skipped_iterations"] for line in lines) == 2
     calls.clear()
     broken_calls = set(range(2, 100))
-    with pytest.raises(InputError, match="stopped at iteration 4: 3 steps in a row"):
-        train_small(data, tmp_path / "other", replace(CONFIG, recipe=replace(RECIPE, max_bad_steps=3)))
+    with pytest.raises(InputError, match="stopped at iteration 4: 3 iterations in a row"):
+        train_small(data, tmp_path / "other", replace(CONFIG, recipe=replace(RECIPE, max_bad_iterations=3)))
     assert read_state(tmp_path / "other" / "last.pt")["iteration"] == 1
 
 

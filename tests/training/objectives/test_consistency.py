@@ -9,10 +9,10 @@ import torch
 
 from music2latent.training.objectives import Consistency
 from music2latent.training.objectives.consistency import pseudo_huber
-from music2latent.training.step import TrainingStep
+from music2latent.training.module import TrainingModule
 
 from ...helpers import gradient
-from ..small import SMALL, small_model, step_inputs
+from ..small import SMALL, small_model, module_inputs
 
 
 def test_pseudo_huber() -> None:
@@ -24,8 +24,8 @@ def test_pseudo_huber() -> None:
 
 
 def test_loss_is_the_papers() -> None:
-    model, (audio, sigma, sigma_next, noise) = small_model(), step_inputs()
-    losses = TrainingStep(model, {"consistency": Consistency()})(audio, sigma, sigma_next, noise)
+    model, (audio, sigma, sigma_next, noise) = small_model(), module_inputs()
+    losses = TrainingModule(model, {"consistency": Consistency()})(audio, sigma, sigma_next, noise)
     with torch.no_grad():
         from music2latent.spectrogram import spectrogram
 
@@ -43,8 +43,8 @@ def test_loss_is_the_papers() -> None:
 
 def test_gradient_reaches_the_encoder_through_the_student_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a student that ignores the latents, the target alone must give the encoder no gradient."""
-    model, inputs = small_model(), step_inputs()
-    step = TrainingStep(model, {"consistency": Consistency()})
+    model, inputs = small_model(), module_inputs()
+    step = TrainingModule(model, {"consistency": Consistency()})
     step(*inputs).loss.backward()
     assert gradient(model.encoder.conv_inp.weight).abs().max() > 0
     model.zero_grad(set_to_none=True)

@@ -10,9 +10,9 @@ import torch
 
 from music2latent.training.objectives import Objective
 from music2latent.training.objectives.spectral import spectral_distance
-from music2latent.training.step import TrainingStep
+from music2latent.training.module import TrainingModule
 
-from ..small import OBJECTIVES, SMALL, SPECTRAL, small_model, step_inputs
+from ..small import OBJECTIVES, SMALL, SPECTRAL, small_model, module_inputs
 
 
 def test_spectral_distance_hears_magnitudes_and_no_phase() -> None:
@@ -27,7 +27,7 @@ def test_spectral_distance_hears_magnitudes_and_no_phase() -> None:
 
 def test_second_steps_go_on_from_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """For the first half of the crops what is denoised is what sampling in two steps denoises second."""
-    model, inputs, calls = small_model(), step_inputs(), []
+    model, inputs, calls = small_model(), module_inputs(), []
     denoise = model.denoise
 
     def recorded(x: torch.Tensor, sigma: torch.Tensor, pyramid: list[torch.Tensor]) -> torch.Tensor:
@@ -35,7 +35,7 @@ def test_second_steps_go_on_from_the_first(monkeypatch: pytest.MonkeyPatch) -> N
         return calls[-1][2]
 
     monkeypatch.setattr(model, "denoise", recorded)
-    TrainingStep(model, {"spectral": replace(SPECTRAL, second=0.5)})(*inputs).loss.backward()
+    TrainingModule(model, {"spectral": replace(SPECTRAL, second=0.5)})(*inputs).loss.backward()
     (start, highest, first), (x, level, clean) = calls
     assert highest.tolist() == [SMALL.sigma_max]
     assert level.tolist() == pytest.approx([float(inputs[1][0]), SMALL.sigma_max])
@@ -52,7 +52,7 @@ def test_second_steps_go_on_from_the_first(monkeypatch: pytest.MonkeyPatch) -> N
 def test_spectral_loss_reaches_every_part(objectives: dict[str, Objective], mixed: bool) -> None:
     model = small_model()
     with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-        losses = TrainingStep(model, objectives)(*step_inputs())
+        losses = TrainingModule(model, objectives)(*module_inputs())
     parts = (objective.weight * losses.figures[name].item() for name, objective in objectives.items())
     assert losses.loss.item() == pytest.approx(sum(parts))
     losses.loss.backward()

@@ -27,7 +27,7 @@ class Losses:
     """`[B, D, L]`, without gradients."""
 
 
-class TrainingStep(nn.Module):
+class TrainingModule(nn.Module):
     """A model under its objectives."""
 
     def __init__(self, model: Autoencoder, objectives: Mapping[str, Objective]) -> None:

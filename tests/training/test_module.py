@@ -11,17 +11,17 @@ from music2latent.autoencoder import Autoencoder
 from music2latent.config import PRESETS
 from music2latent.training.config import Recipe
 from music2latent.training.objectives import Consistency
-from music2latent.training.step import TrainingStep, initialise
+from music2latent.training.module import TrainingModule, initialise
 
 from ..helpers import channels_last
-from .small import OBJECTIVES, SMALL, small_model, step_inputs
+from .small import OBJECTIVES, SMALL, small_model, module_inputs
 
 
 def test_the_fast_layout_has_the_same_gradients() -> None:
     """channels_last brings the fused normalisation, training mode the written-out attention."""
-    plain, fast, inputs = small_model().eval(), small_model(), step_inputs()
+    plain, fast, inputs = small_model().eval(), small_model(), module_inputs()
     channels_last(fast)
-    losses = [TrainingStep(model, OBJECTIVES).train(model is fast)(*inputs) for model in (plain, fast)]
+    losses = [TrainingModule(model, OBJECTIVES).train(model is fast)(*inputs) for model in (plain, fast)]
     assert losses[1].loss.item() == pytest.approx(losses[0].loss.item(), rel=1e-5)
     for one in losses:
         one.loss.backward()
@@ -33,7 +33,7 @@ def test_the_fast_layout_has_the_same_gradients() -> None:
 
 
 def test_a_loss_without_weight_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, inputs = small_model(), step_inputs()
+    model, inputs = small_model(), module_inputs()
     denoise, levels = model.denoise, []
 
     def recorded(x: torch.Tensor, sigma: torch.Tensor, pyramid: list[torch.Tensor]) -> torch.Tensor:
@@ -41,7 +41,7 @@ def test_a_loss_without_weight_is_not_computed(monkeypatch: pytest.MonkeyPatch) 
         return denoise(x, sigma, pyramid)
 
     monkeypatch.setattr(model, "denoise", recorded)
-    alone = TrainingStep(model, OBJECTIVES | {"consistency": Consistency(weight=0.0)})(*inputs)
+    alone = TrainingModule(model, OBJECTIVES | {"consistency": Consistency(weight=0.0)})(*inputs)
     assert [sigma.tolist() for sigma in levels] == [[SMALL.sigma_max] * 2]
     assert alone.loss.item() == pytest.approx(0.5 * alone.figures["spectral"].item())
     assert set(alone.figures) == {"spectral"}
