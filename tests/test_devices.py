@@ -24,10 +24,7 @@ def test_refused_devices_and_dtypes() -> None:
 
 
 @pytest.mark.skipif(not CPUINFO.exists(), reason="no /proc/cpuinfo")
-@pytest.mark.parametrize("old", [False, True])
-def test_auto_is_bfloat16_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch, old: bool) -> None:
-    if old:  # as in PyTorch 2.6
-        monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+def test_auto_is_bfloat16_where_the_processor_has_it() -> None:
     flags = set(re.findall(r"avx512_bf16|amx_bf16|\bbf16\b", CPUINFO.read_text()))
     expected = torch.bfloat16 if flags & {"avx512_bf16", "amx_bf16"} else torch.float32
     assert resolve_dtype("auto", torch.device("cpu")) == expected

@@ -30,7 +30,7 @@ def draw_sigmas(
 ) -> tuple[Tensor, Tensor]:
     """Noise levels (sigma, sigma_next), each `[count]` float64, sigma > sigma_next.
 
-    u is one of `noise_levels` grid points, weighted by N(log sigma(u); P_mean, P_std), plus a jitter between grid points.
+    u is one of `noise_levels` grid points, weighted by N(log sigma(u); P_mean, P_std), plus a jitter up to the next.
     """
     grid, weights = _levels(recipe.noise_levels, recipe.P_mean, recipe.P_std, config)
     points = torch.multinomial(weights, count, replacement=True, generator=generator)

@@ -334,8 +334,8 @@ def _loop(run: Run, checks: Validation | None, stop: list[int], deadline: float 
             log.advance(run.iteration, recipe.batch_size)
             if bad >= recipe.max_bad_iterations:
                 raise InputError(
-                    f"stopped at iteration {run.iteration}: {bad} iterations in a row had a loss or gradient that is not "
-                    "finite; last.pt is from before. Lower lr, or use precision=bf16"
+                    f"stopped at iteration {run.iteration}: {bad} iterations in a row had a loss or gradient that is "
+                    "not finite; last.pt is from before. Lower lr, or use precision=bf16"
                 )
             if run.iteration % recipe.log_every == 0 and totals.iterations:
                 log.write(run.iteration, run.num_seen, totals, recipe.batch_size)

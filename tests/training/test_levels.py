@@ -9,7 +9,7 @@ import torch
 
 from music2latent.config import PRESETS
 from music2latent.training.config import Recipe
-from music2latent.training.levels import draw_sigmas, sigma_of, gap
+from music2latent.training.levels import draw_sigmas, gap, sigma_of
 from music2latent.training.loop import learning_rate
 
 OFFICIAL = PRESETS["official"]

@@ -10,11 +10,11 @@ import torch
 from music2latent.autoencoder import Autoencoder
 from music2latent.config import PRESETS
 from music2latent.training.config import Recipe
-from music2latent.training.objectives import Consistency
 from music2latent.training.module import TrainingModule, initialise
+from music2latent.training.objectives import Consistency
 
 from ..helpers import channels_last
-from .small import OBJECTIVES, SMALL, small_model, module_inputs
+from .small import OBJECTIVES, SMALL, module_inputs, small_model
 
 
 def test_the_fast_layout_has_the_same_gradients() -> None:

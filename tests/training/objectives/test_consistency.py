@@ -7,12 +7,12 @@ import math
 import pytest
 import torch
 
+from music2latent.training.module import TrainingModule
 from music2latent.training.objectives import Consistency
 from music2latent.training.objectives.consistency import pseudo_huber
-from music2latent.training.module import TrainingModule
 
 from ...helpers import gradient
-from ..small import SMALL, small_model, module_inputs
+from ..small import SMALL, module_inputs, small_model
 
 
 def test_pseudo_huber() -> None:

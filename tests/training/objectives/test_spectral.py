@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from music2latent.training.module import TrainingModule
 from music2latent.training.objectives import Objective
 from music2latent.training.objectives.spectral import spectral_distance
-from music2latent.training.module import TrainingModule
 
-from ..small import OBJECTIVES, SMALL, SPECTRAL, small_model, module_inputs
+from ..small import OBJECTIVES, SMALL, SPECTRAL, module_inputs, small_model
 
 
 def test_spectral_distance_hears_magnitudes_and_no_phase() -> None:
