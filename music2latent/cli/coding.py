@@ -46,7 +46,7 @@ def encode(
     jobs = plan(inputs, output, accepted=FORMATS, suffix=SUFFIX)
     for job in jobs:
         check_suffix(job.output, SUFFIX, "latents")
-    codec = codec_options.load_for(jobs, force=force, compile=speed.compile, batch_size=speed.batch_size)
+    codec = codec_options.load_for(jobs, force, speed)
 
     def work(job: Job, progress: Progress) -> None:
         latents = encode_file(
@@ -73,7 +73,7 @@ def decode(
     from ..transcoding import decode_file
 
     jobs = plan(inputs, output, accepted=[SUFFIX], suffix=_suffix(format))
-    codec = codec_options.load_for(jobs, force=force, compile=speed.compile, batch_size=speed.batch_size)
+    codec = codec_options.load_for(jobs, force, speed)
 
     def work(job: Job, progress: Progress) -> None:
         latents = decode_file(
@@ -104,7 +104,7 @@ def reconstruct(
     if plot:
         require("plot")
     jobs = plan(inputs, output, accepted=FORMATS, suffix=_suffix(format), marker=".reconstructed")
-    codec = codec_options.load_for(jobs, force=force)
+    codec = codec_options.load_for(jobs, force)
 
     def work(job: Job, progress: Progress) -> None:
         picture = job.output.with_suffix(".png")

@@ -37,6 +37,17 @@ Seed = Annotated[int, typer.Option(help="Seed of the decoder's noise; the same s
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpeedOptions:
+    """What pays on a GPU, or for many files."""
+
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the networks; for a GPU and much audio.")] = False
+    batch_size: Annotated[int, typer.Option(min=1, help="Files at a time, as one batch: for a GPU and many files.")] = 1
+
+
+NO_SPEED_OPTIONS = SpeedOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
 class CodecOptions:
     """Which model, where, and how precisely."""
 
@@ -46,27 +57,18 @@ class CodecOptions:
     device: Device = None
     dtype: Dtype = "auto"
 
-    def load(self, *, compile: bool = False, batch_size: int = 1) -> EncoderDecoder:
+    def load(self, speed: SpeedOptions = NO_SPEED_OPTIONS) -> EncoderDecoder:
         """The codec of these options."""
         from ..codec import EncoderDecoder
 
-        return EncoderDecoder(
-            model=self.model, device=self.device, dtype=self.dtype, compile=compile, batch_size=batch_size
-        )
+        chosen = dataclasses.asdict(self) | dataclasses.asdict(speed)
+        return EncoderDecoder(**chosen)
 
-    def load_for(self, jobs: list[Job], *, force: bool, compile: bool = False, batch_size: int = 1) -> EncoderDecoder:
-        """The codec, but first the refusal if the only result there would be exists already."""
+    def load_for(self, jobs: list[Job], force: bool, speed: SpeedOptions = NO_SPEED_OPTIONS) -> EncoderDecoder:
+        """The codec; but if there is one result only and it exists already, that is said before a model is loaded."""
         if len(jobs) == 1:
             check_free(jobs[0].output, force)
-        return self.load(compile=compile, batch_size=batch_size)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpeedOptions:
-    """What pays on a GPU, or for many files."""
-
-    compile: Annotated[bool, typer.Option("--compile", help="Compile the networks; for a GPU and much audio.")] = False
-    batch_size: Annotated[int, typer.Option(min=1, help="Files at a time, as one batch: for a GPU and many files.")] = 1
+        return self.load(speed)
 
 
 @dataclass(frozen=True, kw_only=True)
