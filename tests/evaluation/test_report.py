@@ -8,6 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from music2latent.evaluation.report import COLOURS
 
 from ..helpers import CLIP, Result
 
@@ -42,3 +45,9 @@ def test_a_browser_shows_the_page_and_can_play_everything(report: Path, tmp_path
     assert durations, "the page's players did not answer"
     assert [float(one) for one in durations[1].split()] == pytest.approx([5.0] * 5, abs=0.1)
     assert dom.count("<img ") == 3
+
+
+def test_the_picture_of_spectrograms_is_small(report: Path) -> None:
+    with Image.open(report / "spectrograms.png") as picture:
+        assert picture.mode == "P"  # a palette: a quarter of the size of full colour
+        assert len(picture.getcolors() or []) <= COLOURS

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 from .small import CONFIG, RECIPE, train_small
 
 
-def test_a_run_learns_and_reports(data: Path, tmp_path: Path) -> None:
+def test_a_run_learns_and_logs(data: Path, tmp_path: Path) -> None:
     recipe = replace(RECIPE, iterations=30, validate_every=10)
     train_small(data, tmp_path / "run", replace(CONFIG, recipe=recipe), validation=data)
     lines = [json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
