@@ -22,7 +22,7 @@ def test_encoded_and_decoded_files_are_the_codecs(tmp_path: Path, tiny: EncoderD
     assert torch.equal(Latents.load(stored).values, latents.rounded().values)
     assert decode_file(tiny, stored, back, seed=3).num_samples == 20000
     expected = tiny.decompress(latents.rounded(), seed=3)
-    np.testing.assert_allclose(read_whole(open_audio(back), 48000), expected, atol=1 / 32768)
+    np.testing.assert_allclose(read_whole(open_audio(back), 48000), expected, atol=1.5 / 32768)
 
 
 def test_reconstruction_is_encoding_and_decoding(tmp_path: Path, tiny: EncoderDecoder) -> None:

@@ -7,7 +7,6 @@ Source: the Music2Latent paper (arXiv 2408.06500), section 3 and appendix.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TypeVar
 
 import torch
@@ -124,6 +123,7 @@ class Up(nn.Module):
         self.factors = (4, 1) if freq_only else (2, 2)
         kernel, padding = ((5, 1), (2, 0)) if freq_only else ((3, 3), (1, 1))
         self.c = nn.Conv2d(in_channels, out_channels, kernel, padding=padding)
+        self.meetings = [_meetings(taps, factor) for taps, factor in zip(kernel, self.factors, strict=True)]
 
     def forward(self, x: Tensor) -> Tensor:
         if self.plain or torch.is_grad_enabled():  # the gradient of the folded way costs more than it saves
@@ -139,22 +139,27 @@ class Up(nn.Module):
         (batch, _, bins, columns), (by_bins, by_columns) = x.shape, self.factors
         shape = batch, self.c.out_channels, bins * by_bins, columns * by_columns
         out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        for bin_, (first_bin, rows) in enumerate(_summed(self.c.weight.float(), 2, by_bins)):
-            for column, (first_column, weight) in enumerate(_summed(rows, 3, by_columns)):
-                weight = weight.to(x.dtype, memory_format=torch.channels_last)
+        for bin_, (first_bin, counts) in enumerate(self.meetings[0]):
+            rows = _summed(self.c.weight.float(), 2, counts)
+            for column, (first_column, counts) in enumerate(self.meetings[1]):
+                weight = _summed(rows, 3, counts).to(x.dtype, memory_format=torch.channels_last)
                 part = F.conv2d(x, weight, self.c.bias, padding=[taps // 2 for taps in weight.shape[2:]])
                 part = part.narrow(2, first_bin, bins).narrow(3, first_column, columns)
                 out[:, :, bin_::by_bins, column::by_columns] = part
         return out
 
 
-def _summed(weight: Tensor, axis: int, factor: int) -> list[tuple[int, Tensor]]:
+def _meetings(taps: int, factor: int) -> list[tuple[int, list[int]]]:
     """For every place within an enlarged value: where the result of a convolution, padded by half its taps, starts; and
-    its weights, those that meet the same value added up."""
-    taps, found = weight.shape[axis], []
+    how many taps meet each value."""
+    found = []
     for place in range(factor):
         met = [(place + tap - taps // 2) // factor for tap in range(taps)]  # the value, counted from the own one
-        counts = Counter(met)
-        sums = [part.sum(axis) for part in weight.split(list(counts.values()), axis)]
-        found.append((met[0] + len(sums) // 2, torch.stack(sums, axis)))
+        counts = [met.count(value) for value in dict.fromkeys(met)]
+        found.append((met[0] + len(counts) // 2, counts))
     return found
+
+
+def _summed(weight: Tensor, axis: int, counts: list[int]) -> Tensor:
+    """Weights, those that meet the same value added up."""
+    return torch.stack([part.sum(axis) for part in weight.split(counts, axis)], axis)

@@ -49,4 +49,4 @@ def test_several_files_at_a_time(tmp_path: Path, model: str) -> None:
     for number in range(3):
         together, alone = (Latents.load(tmp_path / folder / f"{number}.m2l") for folder in ("out", "one"))
         assert together.num_samples == 9000 + number
-        assert torch.allclose(together.values, alone.values, atol=2e-3)  # stored in float16
+        assert torch.allclose(together.values, alone.values, rtol=1e-3, atol=2e-3)  # stored in float16
