@@ -1,4 +1,4 @@
-"""A run's folder, and what goes on in it:
+"""A run's folder:
 
 RUN/run.json              configuration, data and version
 RUN/last.pt, best.pt      weights, averaged weights, optimizer, schedule, counters
@@ -34,11 +34,15 @@ def locked(folder: Path) -> Iterator[None]:
         InputError: one is there.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock", timeout=0)
     try:
-        with FileLock(folder / "lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout as error:
         raise InputError(f"{folder}: another run is training there; wait for it, or choose another --output") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_run(folder: Path, config: TrainingConfig, data: list[tuple[Path, float]]) -> None:
