@@ -78,7 +78,7 @@ def channels_last(model: Autoencoder) -> Autoencoder:
 
 
 class NoNorm(torch.nn.Module):
-    """In place of a normalisation, whose statistics reach over the whole window."""
+    """In place of a normalisation, whose statistics reach over the whole chunk."""
 
     def forward(
         self, x: torch.Tensor, *, shift: torch.Tensor | None = None, silu: bool = False, reuse: bool = False

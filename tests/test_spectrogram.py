@@ -17,9 +17,9 @@ HOP = 512
 @pytest.mark.parametrize("samples", [2048, 2559, 2560, 40000])
 def test_lengths(samples: int) -> None:
     spec = spectrogram.spectrogram(torch.zeros(3, samples), HOP)
-    frames = (samples - 1536) // HOP
-    assert spec.shape == (3, 2, 1024, frames)
-    assert spectrogram.inverse(spec).shape == (3, HOP * (frames + 3))
+    columns = (samples - 1536) // HOP
+    assert spec.shape == (3, 2, 1024, columns)
+    assert spectrogram.inverse(spec).shape == (3, HOP * (columns + 3))
 
 
 def test_round_trip_where_four_windows_overlap() -> None:

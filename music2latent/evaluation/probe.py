@@ -101,7 +101,7 @@ def describe(codec: EncoderDecoder, paths: list[Path], progress: NamedProgress) 
 
 
 def linear_probe(vectors: np.ndarray, classes: np.ndarray, groups: np.ndarray, folds: int) -> dict[str, float]:
-    """Accuracy of logistic regression on standardised vectors, over folds that share no source; and of guessing."""
+    """Accuracy of logistic regression on standardised vectors, over folds that share no group; and of guessing."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold

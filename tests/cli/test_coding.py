@@ -13,8 +13,8 @@ from ..helpers import CLIP, Result, audio_file, check_refused, disk_with, file_f
 
 
 def test_encode_then_decode(tmp_path: Path, model: str) -> None:
-    source = audio_file(tmp_path / "song.flac", 2, 20000, 48000)
-    done = Result("encode", source, "-m", model, "--dtype", "float32")
+    song = audio_file(tmp_path / "song.flac", 2, 20000, 48000)
+    done = Result("encode", song, "-m", model, "--dtype", "float32")
     assert done.code == 0, done.err
     latents = Latents.load(tmp_path / "song.m2l")
     assert done.out == f"{tmp_path / 'song.m2l'}: 2 x 64 x 5, {latents.bitrate():.1f} kbit/s\n"
@@ -32,9 +32,9 @@ def test_encode_then_decode(tmp_path: Path, model: str) -> None:
 def test_reconstruct_keeps_length_rate_and_channels(
     tmp_path: Path, model: str, name: str, rate: int, channels: int, samples: int, format: str
 ) -> None:
-    source = audio_file(tmp_path / name, channels, samples, rate)
-    suffix = source.suffix if format == "same" else ".wav"
-    done = Result("reconstruct", source, "-m", model, "--format", suffix[1:])
+    song = audio_file(tmp_path / name, channels, samples, rate)
+    suffix = song.suffix if format == "same" else ".wav"
+    done = Result("reconstruct", song, "-m", model, "--format", suffix[1:])
     assert done.code == 0, done.err
     assert file_facts(tmp_path / f"a.reconstructed{suffix}") == (rate, channels, samples)
     assert f"{samples / rate:.2f} s, {rate} Hz, {channels} channels" in done.out
@@ -50,11 +50,11 @@ def test_reconstruct_with_the_bundled_model_and_a_picture(tmp_path: Path) -> Non
 
 
 def test_seed_steps_and_dtype(tmp_path: Path, model: str) -> None:
-    source = audio_file(tmp_path / "a.wav")
+    song = audio_file(tmp_path / "a.wav")
 
     def run(*options: object) -> bytes:
         common = ("-m", model, "-o", tmp_path / "b.wav", "--force", "--dtype", "float32")
-        assert Result("reconstruct", source, *common, *options).code == 0
+        assert Result("reconstruct", song, *common, *options).code == 0
         return (tmp_path / "b.wav").read_bytes()
 
     first = run()
@@ -65,8 +65,8 @@ def test_seed_steps_and_dtype(tmp_path: Path, model: str) -> None:
 
 
 def test_48_khz_and_float32(tmp_path: Path, model: str) -> None:
-    source = audio_file(tmp_path / "a.wav", 1, 96000, 48000)
-    assert Result("encode", source, "-m", model, "--coding-rate", 48000, "--save-dtype", "float32").code == 0
+    song = audio_file(tmp_path / "a.wav", 1, 96000, 48000)
+    assert Result("encode", song, "-m", model, "--coding-rate", 48000, "--save-dtype", "float32").code == 0
     latents = Latents.load(tmp_path / "a.m2l")
     assert latents.coding_rate == 48000
     assert (tmp_path / "a.m2l").stat().st_size > 4 * latents.values.numel()
@@ -96,7 +96,7 @@ def test_refused_inputs(tmp_path: Path, model: str) -> None:
 
 
 def test_refused_options(tmp_path: Path, model: str) -> None:
-    source = audio_file(tmp_path / "a.wav")
+    song = audio_file(tmp_path / "a.wav")
     for message, *options in (
         ("unknown model 'maxi'", "-m", "maxi"),
         ("dtype 'int4'; accepted", "--dtype", "int4"),
@@ -105,36 +105,36 @@ def test_refused_options(tmp_path: Path, model: str) -> None:
         ("cannot hold 44100 Hz", "-f", "opus"),
         ("coding_rate = 1; accepted", "--coding-rate", 1),
         ("seed = -1; accepted", "--seed", -1),
-        ("would replace its own input", "-o", source, "--force"),
+        ("would replace its own input", "-o", song, "--force"),
     ):
         check_refused(
-            tmp_path, str(message), "reconstruct", source, *(options if "-m" in options else ["-m", model, *options])
+            tmp_path, str(message), "reconstruct", song, *(options if "-m" in options else ["-m", model, *options])
         )
-    check_refused(tmp_path, "No such option", "reconstruct", source, "--sed", "1", code=2)
+    check_refused(tmp_path, "No such option", "reconstruct", song, "--sed", "1", code=2)
     check_refused(tmp_path, "Missing argument", "encode", code=2)
-    check_refused(tmp_path, "--steps", "reconstruct", source, "--steps", "0", code=2)
+    check_refused(tmp_path, "--steps", "reconstruct", song, "--steps", "0", code=2)
 
 
 def test_another_model_is_named(tmp_path: Path, model: str) -> None:
-    source = audio_file(tmp_path / "a.wav")
-    assert Result("encode", source, "-m", model).code == 0
-    source.unlink()
+    song = audio_file(tmp_path / "a.wav")
+    assert Result("encode", song, "-m", model).code == 0
+    song.unlink()
     check_refused(tmp_path, "latents of model 'tiny'", "decode", tmp_path / "a.m2l")
 
 
 def test_never_overwrites_without_force(tmp_path: Path, model: str) -> None:
-    source = audio_file(tmp_path / "a.wav")
+    song = audio_file(tmp_path / "a.wav")
     (tmp_path / "a.m2l").write_text("precious")
-    check_refused(tmp_path, "exists already; choose another --output, or overwrite it with --force", "encode", source)
-    assert Result("encode", source, "-m", model, "--force").code == 0
+    check_refused(tmp_path, "exists already; choose another --output, or overwrite it with --force", "encode", song)
+    assert Result("encode", song, "-m", model, "--force").code == 0
     assert Latents.load(tmp_path / "a.m2l").num_samples == 9000
     (tmp_path / "a.reconstructed.png").write_text("precious")
-    check_refused(tmp_path, "a.reconstructed.png: exists already", "reconstruct", source, "-m", model, "--plot")
+    check_refused(tmp_path, "a.reconstructed.png: exists already", "reconstruct", song, "-m", model, "--plot")
 
 
 def test_full_disk_and_unwritable_folder(tmp_path: Path, model: str) -> None:
-    source = audio_file(tmp_path / "a.wav")
-    check_refused(tmp_path, "cannot be written", "encode", source, "-m", model, "-o", source / "a.m2l")
+    song = audio_file(tmp_path / "a.wav")
+    check_refused(tmp_path, "cannot be written", "encode", song, "-m", model, "-o", song / "a.m2l")
     with disk_with(500):
-        check_refused(tmp_path, "cannot be written", "encode", source, "-m", model)
-        check_refused(tmp_path, "cannot be written", "reconstruct", source, "-m", model)
+        check_refused(tmp_path, "cannot be written", "encode", song, "-m", model)
+        check_refused(tmp_path, "cannot be written", "reconstruct", song, "-m", model)

@@ -40,8 +40,8 @@ main()
 
 
 def _decode(tmp_path: Path, model: str, *command: str) -> subprocess.Popen[str]:
-    source = audio_file(tmp_path / "a.wav", 1, 44100 * 120)
-    assert Result("encode", source, "-m", model).code == 0
+    song = audio_file(tmp_path / "a.wav", 1, 44100 * 120)
+    assert Result("encode", song, "-m", model).code == 0
     command = (sys.executable, *command, "decode", str(tmp_path / "a.m2l"), "-m", model, "-f", "flac")
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 

@@ -14,16 +14,16 @@ from ..helpers import Result, audio_file, reference_checkpoint
 
 
 def test_info(tmp_path: Path, model: str) -> None:
-    source = audio_file(tmp_path / "a.wav", 2)
-    assert Result("encode", source, "-m", model).code == 0
-    done = Result("info", "--json", source, tmp_path / "a.m2l", model, "mini")
+    song = audio_file(tmp_path / "a.wav", 2)
+    assert Result("encode", song, "-m", model).code == 0
+    done = Result("info", "--json", song, tmp_path / "a.m2l", model, "mini")
     assert done.code == 0, done.err
     audio, latents, tiny, mini = map(json.loads, done.out.splitlines())
     assert (audio["sample_rate"], audio["channels"], audio["num_samples"]) == (44100, 2, 9000)
     assert (latents["shape"], latents["model_id"]) == ([2, 64, 3], "tiny")
     assert latents["fingerprint"] == tiny["fingerprint"]
     assert (mini["num_parameters"], mini["frame_rate"]) == (8838242, 10.767)
-    plain = Result("info", source, "missing.wav")
+    plain = Result("info", song, "missing.wav")
     assert "sample_rate    44100" in plain.out
     assert "missing.wav: no such file" in plain.err
     assert plain.code == 1

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from music2latent.nn.layers import Down, FrequencyAttention, ResBlock, Up
 
 
-def test_attention_never_mixes_time_frames() -> None:
+def test_attention_never_mixes_columns() -> None:
     torch.manual_seed(0)
     layer = FrequencyAttention(16, 4)
     layer.norm = torch.nn.Identity()  # type: ignore[assignment]  # its statistics run over the whole map
@@ -38,10 +38,10 @@ def test_down_then_up_keeps_the_shape(freq_only: int) -> None:
 
 
 @pytest.mark.parametrize("freq_only", [0, 1])
-@pytest.mark.parametrize(("bins", "frames"), [(1, 1), (5, 7), (8, 2)])
-def test_folded_upsampling_is_the_same(freq_only: int, bins: int, frames: int) -> None:
+@pytest.mark.parametrize(("bins", "columns"), [(1, 1), (5, 7), (8, 2)])
+def test_folded_upsampling_is_the_same(freq_only: int, bins: int, columns: int) -> None:
     up = Up(8, 6, freq_only=freq_only)
-    x = torch.randn(2, 8, bins, frames)
+    x = torch.randn(2, 8, bins, columns)
     enlarged = F.interpolate(x, scale_factor=(4.0, 1.0) if freq_only else (2.0, 2.0))
     with torch.no_grad():
         torch.testing.assert_close(up(x), F.conv2d(enlarged, up.c.weight, up.c.bias, padding=up.c.padding))
