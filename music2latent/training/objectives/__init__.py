@@ -11,8 +11,17 @@ from __future__ import annotations
 
 from .batch import Batch, Objective
 from .consistency import Consistency
+from .dimension import Dimension
+from .harmonic import Harmonic
 from .spectral import Spectral
+from .waveform import Waveform
 
-OBJECTIVES: dict[str, type[Objective]] = {"consistency": Consistency, "spectral": Spectral}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "consistency": Consistency,
+    "dimension": Dimension,
+    "harmonic": Harmonic,
+    "spectral": Spectral,
+    "waveform": Waveform,
+}
 
-__all__ = ["OBJECTIVES", "Batch", "Consistency", "Objective", "Spectral"]
+__all__ = ["OBJECTIVES", "Batch", "Consistency", "Dimension", "Harmonic", "Objective", "Spectral", "Waveform"]

@@ -1,0 +1,55 @@
+"""Magnitudes of the decoded audio where energy is, in windows long enough to tell partials from the floor between them.
+
+An L1 of log magnitudes over all bins counts the floor, hundreds of bins, as much as the partials, so a smooth envelope
+does well in it. Here every bin counts by its magnitude to the power 0.6, about its loudness (Stevens' law).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...stft import SILENT, magnitudes
+from .batch import Batch
+
+
+def convergence(found: Tensor, wanted: Tensor) -> Tensor:
+    """Spectral convergence of magnitudes `[B, T, F]`, `[B]`, relative to the louder of the two."""
+    found, wanted = found.flatten(1), wanted.flatten(1)
+    with torch.no_grad():
+        louder = torch.maximum(found.norm(dim=1), wanted.norm(dim=1)).clamp(min=SILENT)
+    return (found - wanted).norm(dim=1) / louder
+
+
+def weighted_log_difference(found: Tensor, wanted: Tensor, power: float) -> Tensor:
+    """Mean difference of log magnitudes `[B, T, F]` with weights wanted^power, `[B]`."""
+    weights = wanted.flatten(1).clamp(min=1e-12) ** power
+    difference = ((found + SILENT) / (wanted + SILENT)).log().abs().flatten(1)
+    return (weights * difference).sum(1) / weights.sum(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Harmonic:
+    """The audio that one step from sigma_max gives shall have the magnitudes of the original, partials first."""
+
+    weight: float = 1.0
+    """Factor on this loss; 0 leaves it out."""
+    sizes: tuple[int, ...] = (512, 2048, 4096, 8192)
+    """Window lengths in samples; crops must be longer than the longest."""
+    convergence: float = 2.0
+    """Factor on the spectral convergence; that on the weighted difference of logs is 1."""
+    power: float = 0.6
+    """Bins weigh as much as the original's magnitude to this power."""
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch; its two parts."""
+        converged = logs = batch.audio.new_zeros(())
+        for size in self.sizes:
+            found = magnitudes(batch.decoded, size, pad=True)
+            with torch.no_grad():
+                wanted = magnitudes(batch.original, size, pad=True)
+            converged = converged + convergence(found, wanted).mean() / len(self.sizes)
+            logs = logs + weighted_log_difference(found, wanted, self.power).mean() / len(self.sizes)
+        return self.convergence * converged + logs, {"convergence": converged, "weighted_log": logs}
