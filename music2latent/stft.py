@@ -1,4 +1,4 @@
-"""Magnitudes of the plain short-time Fourier transform, and how far two pieces of audio are apart in them.
+"""The plain short-time Fourier transform, and how far two pieces of audio are apart in its magnitudes.
 
 For losses, figures and pictures; the transform that the model itself works on is `spectrogram`.
 """
@@ -15,8 +15,8 @@ SILENT = 1e-4
 """Magnitudes below this are inaudible: 100 dB under a full-scale tone."""
 
 
-def magnitudes(audio: Tensor, n_fft: int, *, pad: bool) -> Tensor:
-    """audio `[B, n]` -> |STFT| / sqrt(n_fft), `[B, T, n_fft / 2 + 1]`: Hann windows, a quarter of n_fft apart.
+def stft(audio: Tensor, n_fft: int, *, pad: bool) -> Tensor:
+    """audio `[B, n]` -> STFT / sqrt(n_fft), complex `[B, T, n_fft / 2 + 1]`: Hann windows, a quarter of n_fft apart.
 
     `pad` mirrors half a window at either end. The gradient of segments taken by `unfold` costs less than that of
     `torch.stft`, which computes the same.
@@ -24,7 +24,12 @@ def magnitudes(audio: Tensor, n_fft: int, *, pad: bool) -> Tensor:
     window = torch.hann_window(n_fft, device=audio.device) / math.sqrt(n_fft)
     if pad:
         audio = F.pad(audio[:, None], (n_fft // 2, n_fft // 2), mode="reflect")[:, 0]
-    return torch.fft.rfft(audio.unfold(1, n_fft, n_fft // 4) * window).abs()
+    return torch.fft.rfft(audio.unfold(1, n_fft, n_fft // 4) * window)
+
+
+def magnitudes(audio: Tensor, n_fft: int, *, pad: bool) -> Tensor:
+    """The absolute values of `stft`."""
+    return stft(audio, n_fft, pad=pad).abs()
 
 
 def log_spectral_distance(estimate: Tensor, reference: Tensor, n_fft: int = 2048) -> Tensor:

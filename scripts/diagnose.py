@@ -141,7 +141,7 @@ def main(
         totals = Totals(begun=time.perf_counter())
         for stop in stops:
             while run.iteration < stop:
-                run.step(repeat(audio), totals)
+                run.iterate(repeat(audio), totals)
             model = cast(Autoencoder, run.ema.module)
             found = figures(model, audio, others)
             if stop == stops[0]:

@@ -10,10 +10,11 @@ import torch
 
 from music2latent.autoencoder import Autoencoder
 from music2latent.config import PRESETS
+from music2latent.spectrogram import spectrogram
 from music2latent.training.config import Recipe, TrainingConfig
 from music2latent.training.folder import read_state
 from music2latent.training.loop import train
-from music2latent.training.objectives import Consistency, Objective, Spectral
+from music2latent.training.objectives import Batch, Consistency, Objective, Spectral
 
 from ..helpers import ROOT, sound
 
@@ -54,6 +55,23 @@ def small_model() -> Autoencoder:
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
     return model
+
+
+def small_batch() -> Batch:
+    """What `TrainingModule` gives its objectives."""
+    model, (audio, sigma, sigma_next, noise) = small_model(), module_inputs()
+    x = spectrogram(audio, SMALL.hop_length)
+    latents = model.encoder(x)
+    return Batch(
+        model=model,
+        audio=audio,
+        x=x,
+        latents=latents,
+        pyramid=model.decoder(latents),
+        sigma=sigma,
+        sigma_next=sigma_next,
+        noise=noise,
+    )
 
 
 def train_small(data: Path, run: Path, config: TrainingConfig = CONFIG, **options: object) -> int:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ...stft import SILENT
+from ...stft import SILENT, stft
 from .batch import Batch
-
-
-def transform(audio: Tensor, n_fft: int) -> Tensor:
-    """audio `[B, n]` -> STFT / sqrt(n_fft), `[B, T, n_fft / 2 + 1]` complex: `stft.magnitudes` before the magnitude."""
-    window = torch.hann_window(n_fft, device=audio.device) / math.sqrt(n_fft)
-    padded = F.pad(audio[:, None], (n_fft // 2, n_fft // 2), mode="reflect")[:, 0]
-    return torch.fft.rfft(padded.unfold(1, n_fft, n_fft // 4) * window)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +29,9 @@ class Waveform:
         """The distance of compressed complex spectrograms relative to the original's norm; no further figures."""
         total = batch.audio.new_zeros(())
         for size in self.sizes:
-            found = self._compressed(transform(batch.decoded, size))
+            found = self._compressed(stft(batch.decoded, size, pad=True))
             with torch.no_grad():
-                wanted = self._compressed(transform(batch.original, size))
+                wanted = self._compressed(stft(batch.original, size, pad=True))
                 scale = wanted.flatten(1).norm(dim=1).clamp(min=SILENT)
             total = total + ((found - wanted).flatten(1).norm(dim=1) / scale).mean() / len(self.sizes)
         return total, {}
