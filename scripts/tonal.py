@@ -43,6 +43,7 @@ def main(
                     "convergence 2048": float(convergence(decoded, one, 2048)),
                     "convergence 8192": float(convergence(decoded, one, 8192)),
                     "log-spectral dB": float(log_spectral_distance(decoded, one)),
+                    "level dB": float(20 * (decoded.norm() / one.norm()).log10()),
                 }
             )
         found = {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
