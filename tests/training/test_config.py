@@ -61,6 +61,7 @@ def test_settings() -> None:
         ("objectives.spectral.weigth=1", "spectral: unknown key 'weigth'; did you mean 'weight'"),
         ("objectives.spectral.second=2.0", "spectral: second = 2.0; accepted: 0 to 1"),
         ("objectives.spectral=1", "spectral = 1, expected a table of keys"),
+        ("objectives.spectral.sizes=[16384]", "windows of 16384 samples; crops of 32 columns have 14848"),
         ("objectives.spectral.weight.x=1", "weight is a key, not a table"),
     ],
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from music2latent.training.config import load_config
+from music2latent.training.objectives import OBJECTIVES
 from music2latent.training.summary import summary
 
 from ..helpers import ROOT, Result
@@ -21,3 +23,10 @@ def test_dry_run() -> None:
     once = printed["cost"]
     assert more["gflop_per_iteration"] == pytest.approx(2 * once["gflop_per_iteration"], rel=0.01)
     assert more["gib_activations_float32"] == pytest.approx(2 * once["gib_activations_float32"], rel=0.1)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_has_a_cost(name: str) -> None:
+    config = load_config(ROOT / "configs" / "tiny.toml")
+    alone = replace(config, objectives={name: OBJECTIVES[name]()})
+    assert 0 < summary(alone)["gflop_per_iteration"] < 2 * summary(config)["gflop_per_iteration"]

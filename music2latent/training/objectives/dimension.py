@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from .batch import Batch
@@ -16,7 +15,7 @@ from .batch import Batch
 
 def effective_dimension(latents: Tensor) -> Tensor:
     """Participation ratio over all items and times of latents `[B, D, L]`."""
-    points = latents.float().transpose(0, 1).flatten(1)  # [D, B L]
+    points = latents.double().transpose(0, 1).flatten(1)  # [D, B L]; autocast leaves float64 alone
     points = points - points.mean(1, keepdim=True)
     covariance = points @ points.T
     return covariance.diagonal().sum().square() / covariance.square().sum()
@@ -31,6 +30,5 @@ class Dimension:
 
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch; the effective dimension."""
-        with torch.autocast(batch.latents.device.type, enabled=False):  # bfloat16 has too few digits for a covariance
-            effective = effective_dimension(batch.latents)
+        effective = effective_dimension(batch.latents)
         return (batch.latents.shape[1] / effective).log(), {"effective": effective}
