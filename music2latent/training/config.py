@@ -115,8 +115,8 @@ class TrainingConfig:
         for name, objective in self.objectives.items():
             if (longest := max(getattr(objective, "sizes", (0,)))) > inner:
                 raise InputError(
-                    f"training configuration: {name}: windows of {longest} samples; crops of {self.recipe.crop_columns} "
-                    f"columns have {inner} that do not fade: set sizes, or crop_columns higher"
+                    f"training configuration: {name}: windows of {longest} samples; crops of {self.recipe.crop_columns}"
+                    f" columns have {inner} that do not fade: set sizes, or crop_columns higher"
                 )
         if not any(objective.weight for objective in self.objectives.values()):
             raise InputError("training configuration: every objective has weight 0; nothing would be learned")
