@@ -66,8 +66,8 @@ class Latents:
         """The same record as a float16 file gives it back."""
         return replace(self, values=self.values.to(torch.float16).to(torch.float32))
 
-    def to_bytes(self, *, dtype: str = "float16") -> bytes:
-        """The content of an `.m2l` file.
+    def to_bytes(self, *, dtype: str = "float16", name: str = "latents") -> bytes:
+        """The content of an `.m2l` file; messages call it `name`.
 
         Args:
             dtype: `float16` (its rounding is a thousandth, far below what the model loses) or `float32`.
@@ -78,7 +78,7 @@ class Latents:
         stored_bits(dtype)
         values = self.values.to(getattr(torch, dtype))
         if not bool(torch.isfinite(values).all()):
-            raise InputError("latents beyond float16's 65504; store them with dtype='float32'")
+            raise InputError(f"{name}: values beyond float16's 65504; store them with dtype='float32'")
         facts = {"format": FORMAT, "version": FORMAT_VERSION} | {key: getattr(self, key) for key in _FACTS}
         return save({"latents": values.contiguous()}, {key: json.dumps(value) for key, value in facts.items()})
 
@@ -90,7 +90,7 @@ class Latents:
         """
         path = Path(path)
         check_suffix(path, SUFFIX, "latents")
-        content = self.to_bytes(dtype=dtype)
+        content = self.to_bytes(dtype=dtype, name=os.fspath(path))
         with replacing(path) as partial:
             partial.write_bytes(content)
 
