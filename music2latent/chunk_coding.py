@@ -1,8 +1,7 @@
 """The networks over signals longer than a chunk, in two ways:
 
 - several signals of one length, as in the official package, by default in its chunks: `encode_batch`, `decode_batch`;
-- one signal of any length in constant memory: `Encoding` and `Decoding`, which blocks are pushed to, and
-  `encode_blocks` and `decode_blocks`, which push a whole signal.
+- one signal of any length in constant memory: `Encoding` and `Decoding`, which blocks are pushed to.
 
 Latents here are the networks' own, in (-1, 1).
 """
@@ -195,23 +194,25 @@ class Encoding:
 
     def push(self, block: np.ndarray) -> Tensor:
         """Latents that no later sample can change."""
-        return self._full_chunks(self._padding.push(torch.from_numpy(block)))
+        return self._code(self._cutter.push(self._padding.push(torch.from_numpy(block))), len(block))
 
     def flush(self) -> Tensor:
         """The rest, at the end of the signal."""
-        done = self._full_chunks(self._padding.flush())
-        return torch.cat([done, self._chunk(*self._cutter.flush(), last=True)], dim=-1)
+        end = self._padding.flush()
+        done = self._code(self._cutter.push(end), len(end))
+        return torch.cat([done, self._code([self._cutter.flush()], len(end), last=True)], dim=-1)
 
-    def _full_chunks(self, padded: Tensor) -> Tensor:
-        done = [self._chunk(number, chunk, last=False) for number, chunk in self._cutter.push(padded)]
-        return torch.cat([torch.zeros(len(padded), self._runner.model.config.latent_dim, 0), *done], dim=-1)
-
-    def _chunk(self, number: int, chunk: Tensor, *, last: bool) -> Tensor:
-        start = number * self._plan.step
-        values = torch.stack([self._runner.encode(channel, self._plan) for channel in chunk])
-        count = values.shape[-1]
-        weights = self._plan.weights(count, first=start == 0, last=last)
-        return self._joiner.push(values * weights, start, start + (count if last else self._plan.step))
+    def _code(self, chunks: Iterable[tuple[int, Tensor]], channels: int, *, last: bool = False) -> Tensor:
+        """Numbered chunks of samples `[C, n]` -> the latents that are final after them."""
+        final = [torch.zeros(channels, self._runner.model.config.latent_dim, 0)]
+        for number, chunk in chunks:
+            start = number * self._plan.step
+            values = torch.stack([self._runner.encode(channel, self._plan) for channel in chunk])
+            count = values.shape[-1]
+            weights = self._plan.weights(count, first=start == 0, last=last)
+            until = start + (count if last else self._plan.step)
+            final.append(self._joiner.push(values * weights, start, until))
+        return torch.cat(final, dim=-1)
 
 
 class Decoding:
@@ -227,41 +228,27 @@ class Decoding:
 
     def push(self, latents: Tensor) -> np.ndarray:
         """Samples that no later latent can change."""
-        done = [self._chunk(number, chunk, last=False) for number, chunk in self._cutter.push(latents)]
-        return torch.cat([torch.zeros(len(latents), 0), *done], dim=-1).numpy()
+        return self._code(self._cutter.push(latents), len(latents))
 
     def flush(self) -> np.ndarray:
         """The rest, after the last latent."""
-        return self._chunk(*self._cutter.flush(), last=True).numpy()
+        number, chunk = self._cutter.flush()
+        return self._code([(number, chunk)], len(chunk), last=True)
 
-    def _chunk(self, number: int, latents: Tensor, *, last: bool) -> Tensor:
-        config, start, count = self._runner.model.config, number * self._plan.step, latents.shape[-1]
-        weights = self._plan.weights(count, first=start == 0, last=last, per_latent=config.columns_per_latent)
-        pieces = []
-        for channel in latents:
-            segments = self._runner.decode(channel, start, self._plan, self._num_steps, self._seed)
-            pieces.append(spectrogram.overlap_add(segments[None] * weights.to(segments.device)[:, None]).cpu())
-        until = (start + self._plan.step) * config.frame_size
-        if last:
-            until = (start + count) * config.frame_size + config.edge
-        block = self._joiner.push(torch.cat(pieces), start * config.frame_size, until)
-        lead, self._lead = self._lead, 0
-        return block[:, lead:].clamp(-1, 1)
-
-
-def encode_blocks(runner: Runner, blocks: Iterable[np.ndarray], plan: ChunkPlan) -> Iterator[Tensor]:
-    """`Encoding` of a whole signal in blocks."""
-    stream = Encoding(runner, plan)
-    for block in blocks:
-        yield stream.push(block)
-    yield stream.flush()
-
-
-def decode_blocks(
-    runner: Runner, latents: Tensor, plan: ChunkPlan, *, num_steps: int, seed: int
-) -> Iterator[np.ndarray]:
-    """`Decoding` of whole latents `[C, D, L]`, a chunk's worth at a time."""
-    stream = Decoding(runner, plan, num_steps=num_steps, seed=seed)
-    for part in latents.split(plan.step, dim=-1):
-        yield stream.push(part)
-    yield stream.flush()
+    def _code(self, chunks: Iterable[tuple[int, Tensor]], channels: int, *, last: bool = False) -> np.ndarray:
+        """Numbered chunks of latents `[C, D, l]` -> the samples that are final after them."""
+        config, final = self._runner.model.config, [torch.zeros(channels, 0)]
+        for number, chunk in chunks:
+            start, count = number * self._plan.step, chunk.shape[-1]
+            weights = self._plan.weights(count, first=start == 0, last=last, per_latent=config.columns_per_latent)
+            pieces = []
+            for channel in chunk:
+                segments = self._runner.decode(channel, start, self._plan, self._num_steps, self._seed)
+                pieces.append(spectrogram.overlap_add(segments[None] * weights.to(segments.device)[:, None]).cpu())
+            until = (start + self._plan.step) * config.frame_size
+            if last:
+                until = (start + count) * config.frame_size + config.edge
+            block = self._joiner.push(torch.cat(pieces), start * config.frame_size, until)
+            lead, self._lead = self._lead, 0
+            final.append(block[:, lead:].clamp(-1, 1))
+        return torch.cat(final, dim=-1).numpy()

@@ -312,14 +312,17 @@ class EncoderDecoder:
         source = open_source(audio, sample_rate)
         plan = self._plan(chunk_seconds, rate, chunks.encoder_context(self.config))
         blocks = resample(source.blocks(), source.channels, source.sample_rate, rate)
-        parts, done = [], 0
-        for part in chunk_coding.encode_blocks(self.runner, ahead(blocks), plan):
-            parts.append(part / self.latent_scale)
-            done += part.shape[-1]
+        encoding, parts, done = chunk_coding.Encoding(self.runner, plan), [], 0
+        for block in ahead(blocks):
+            parts.append(encoding.push(block))
+            done += parts[-1].shape[-1]
             if progress:
                 progress(min(done * self.frame_size / rate / source.duration, 1.0))
+        parts.append(encoding.flush())
+        if progress:
+            progress(1.0)
         return Latents(
-            values=torch.cat(parts, dim=-1),
+            values=torch.cat(parts, dim=-1) / self.latent_scale,
             sample_rate=source.sample_rate,
             num_samples=source.num_samples,
             coding_rate=rate,
@@ -340,9 +343,14 @@ class EncoderDecoder:
         self._check_origin(latents)
         num_steps, seed = whole_number("num_steps", num_steps), whole_number("seed", seed, low=0)
         plan = self._plan(chunk_seconds, latents.coding_rate, chunks.decoder_overlap(self.config))
-        values = latents.values * self.latent_scale
-        blocks = chunk_coding.decode_blocks(self.runner, values, plan, num_steps=num_steps, seed=seed)
-        resampled = resample(blocks, latents.channels, latents.coding_rate, latents.sample_rate)
+        decoding = chunk_coding.Decoding(self.runner, plan, num_steps=num_steps, seed=seed)
+
+        def blocks() -> Iterator[np.ndarray]:
+            for part in (latents.values * self.latent_scale).split(plan.step, dim=-1):
+                yield decoding.push(part)
+            yield decoding.flush()
+
+        resampled = resample(blocks(), latents.channels, latents.coding_rate, latents.sample_rate)
         left = latents.num_samples
         for block in resampled:
             if kept := min(left, block.shape[-1]):

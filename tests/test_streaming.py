@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from music2latent import EncoderDecoder, InputError, chunk_coding
+from music2latent import EncoderDecoder, InputError
+from music2latent.chunk_coding import Decoding, Encoding
 from music2latent.chunks import ChunkPlan
 from music2latent.streaming import LIVE, StreamDecoder, StreamEncoder
 
@@ -30,12 +31,11 @@ def test_streams_equal_the_whole(
     tiny: EncoderDecoder, n: int, sizes: list[int], plan: ChunkPlan, channels: int
 ) -> None:
     signal = noise(channels, n)
-    whole = torch.cat(list(chunk_coding.encode_blocks(tiny.runner, [signal], plan)), dim=-1) / tiny.latent_scale
+    encoding, decoding = Encoding(tiny.runner, plan), Decoding(tiny.runner, plan, num_steps=1, seed=3)
+    whole = torch.cat([encoding.push(signal), encoding.flush()], dim=-1) / tiny.latent_scale
     latents = torch.cat(_encode(tiny, signal, sizes, plan=plan), dim=-1)
     assert torch.equal(latents, whole)
-    audio = np.concatenate(
-        list(chunk_coding.decode_blocks(tiny.runner, whole * tiny.latent_scale, plan, num_steps=1, seed=3)), axis=1
-    )
+    audio = np.concatenate([decoding.push(whole * tiny.latent_scale), decoding.flush()], axis=1)
     with StreamDecoder(tiny, channels=channels, plan=plan, seed=3) as stream:
         parts = [stream.push(part) for part in latents.split(1 + len(sizes), dim=-1)]
         parts.append(stream.flush(n))
