@@ -114,7 +114,7 @@ def open_audio(file: AudioFile) -> AudioSource:
         with _binary(file) as stream:
             if stream.seek(0, os.SEEK_END) == 0:
                 raise InputError(f"{name}: an empty file (0 bytes), expected audio")
-        with _sound_file(file) as sound:
+        with soundfile.SoundFile(file) as sound:
             format, log = f"{sound.format} {sound.subtype}", sound.extra_info
             rate, channels, num_samples = sound.samplerate, sound.channels, sound.frames
         if _is_truncated(file, format, log):
@@ -158,17 +158,10 @@ def _binary(file: AudioFile) -> Iterator[BinaryIO]:
         yield file
 
 
-def _sound_file(file: AudioFile) -> soundfile.SoundFile:
-    """Opened at its start; libsndfile opens paths by itself, which is faster than reading through Python."""
-    if not isinstance(file, (str, os.PathLike)):
-        file.seek(0)
-    return soundfile.SoundFile(file)
-
-
 def _file_blocks(file: AudioFile, num_samples: int, format: str) -> Iterator[np.ndarray]:
     name, done = _name(file), 0
     try:
-        with _sound_file(file) as sound:
+        with soundfile.SoundFile(file) as sound:
             while len(block := sound.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
                 yield check_finite(block.T, name, done)
                 done += len(block)
@@ -189,7 +182,7 @@ def read_part(file: AudioFile, start: int, num_samples: int) -> np.ndarray:
         InputError: a file that cannot be read there, or ends before.
     """
     try:
-        with _sound_file(file) as sound:
+        with soundfile.SoundFile(file) as sound:
             sound.seek(start)
             block = sound.read(num_samples, dtype="float32", always_2d=True).T
     except soundfile.LibsndfileError as error:
