@@ -38,29 +38,32 @@ class TrainingModule(nn.Module):
             if ".proj_emb." in name:  # stored, but used by nothing; parallel training would wait for its gradient
                 parameter.requires_grad_(False)
 
-    def forward(self, audio: Tensor, sigma: Tensor, sigma_next: Tensor, noise: Tensor) -> Losses:
-        """audio `[B, n]`, noise levels `[B]` float64, noise `[B, 2, F, T]`."""
-        model = self.model
+    def batch(self, audio: Tensor, sigma: Tensor, sigma_next: Tensor, noise: Tensor) -> Batch:
+        """What objectives are called with; audio `[B, n]`, noise levels `[B]` float64, noise `[B, 2, F, T]`."""
         with torch.no_grad():
-            x = spectrogram.spectrogram(audio, model.config.hop_length)
-        latents = model.encoder(x)
-        batch = Batch(
-            model=model,
+            x = spectrogram.spectrogram(audio, self.model.config.hop_length)
+        latents = self.model.encoder(x)
+        return Batch(
+            model=self.model,
             audio=audio,
             x=x,
             latents=latents,
-            pyramid=model.decoder(latents),
+            pyramid=self.model.decoder(latents),
             sigma=sigma,
             sigma_next=sigma_next,
             noise=noise,
         )
+
+    def forward(self, audio: Tensor, sigma: Tensor, sigma_next: Tensor, noise: Tensor) -> Losses:
+        """The losses of a batch; arguments as in `batch`."""
+        batch = self.batch(audio, sigma, sigma_next, noise)
         total = audio.new_zeros(())
         figures: dict[str, Tensor] = {}
         for name, objective in self.objectives.items():
             loss, more = objective(batch)
             total = total + objective.weight * loss
             figures |= {name: loss.detach()} | {f"{name}/{key}": value.detach() for key, value in more.items()}
-        return Losses(total, figures, latents.detach().float())
+        return Losses(total, figures, batch.latents.detach().float())
 
 
 def initialise(model: Autoencoder, recipe: Recipe) -> None:

@@ -10,10 +10,10 @@ import torch
 
 from music2latent.autoencoder import Autoencoder
 from music2latent.config import PRESETS
-from music2latent.spectrogram import spectrogram
 from music2latent.training.config import Recipe, TrainingConfig
 from music2latent.training.folder import read_state
 from music2latent.training.loop import train
+from music2latent.training.module import TrainingModule
 from music2latent.training.objectives import Batch, Consistency, Objective, Spectral
 
 from ..helpers import ROOT, sound
@@ -59,19 +59,7 @@ def small_model() -> Autoencoder:
 
 def small_batch() -> Batch:
     """What `TrainingModule` gives its objectives."""
-    model, (audio, sigma, sigma_next, noise) = small_model(), module_inputs()
-    x = spectrogram(audio, SMALL.hop_length)
-    latents = model.encoder(x)
-    return Batch(
-        model=model,
-        audio=audio,
-        x=x,
-        latents=latents,
-        pyramid=model.decoder(latents),
-        sigma=sigma,
-        sigma_next=sigma_next,
-        noise=noise,
-    )
+    return TrainingModule(small_model(), {}).batch(*module_inputs())
 
 
 def train_small(data: Path, run: Path, config: TrainingConfig = CONFIG, **options: object) -> int:
