@@ -38,6 +38,7 @@ def decode_file(
 ) -> Latents:
     """An `.m2l` file -> an audio file in the format of its suffix; arguments as in `decompress`."""
     latents = Latents.load(path)
+    check_writable(target, latents.sample_rate, latents.channels)
     _write(codec, latents, target, seed, num_steps, progress)
     return latents
 
@@ -75,6 +76,5 @@ def reconstruct_file(
 def _write(
     codec: EncoderDecoder, latents: Latents, target: Path, seed: int, num_steps: int, progress: Progress | None
 ) -> None:
-    check_writable(target, latents.sample_rate, latents.channels)
     blocks = codec.decompress_blocks(latents, seed=seed, num_steps=num_steps, progress=progress)
     write_audio(target, blocks, latents.sample_rate, latents.channels, latents.num_samples)

@@ -34,17 +34,23 @@ class Batch:
 
     @cached_property
     def decoded(self) -> Tensor:
-        """The audio that one step from sigma_max gives, `[B, n - 2 edge]`: where nothing fades. Computed once, whatever
-        the number of objectives that look at it."""
-        sigma_max, edge = self.model.config.sigma_max, self.model.config.edge
+        """The audio that one step from sigma_max gives, `[B, n - 2 edge]`. Computed once, whatever the number of
+        objectives that look at it."""
+        sigma_max = self.model.config.sigma_max
         level = self.noise.new_full((len(self.noise),), sigma_max)
-        clean = self.model.denoise(sigma_max * self.noise, level, self.pyramid)
-        return spectrogram.overlap_add(spectrogram.synthesise(clean))[:, edge:-edge]
+        return self.audio_of(self.model.denoise(sigma_max * self.noise, level, self.pyramid))
 
     @property
     def original(self) -> Tensor:
         """The same part of the original."""
-        return self.audio[:, self.model.config.edge : -self.model.config.edge]
+        return self._inner(self.audio)
+
+    def audio_of(self, clean: Tensor) -> Tensor:
+        """The audio of spectrograms `[B, 2, F, T]`, where nothing fades."""
+        return self._inner(spectrogram.overlap_add(spectrogram.synthesise(clean)))
+
+    def _inner(self, audio: Tensor) -> Tensor:
+        return audio[:, self.model.config.edge : -self.model.config.edge]
 
 
 class Objective(Protocol):

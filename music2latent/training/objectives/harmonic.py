@@ -13,14 +13,7 @@ from torch import Tensor
 
 from ...stft import SILENT, magnitudes
 from .batch import Batch
-
-
-def convergence(found: Tensor, wanted: Tensor) -> Tensor:
-    """Spectral convergence of magnitudes `[B, T, F]`, `[B]`, relative to the louder of the two."""
-    found, wanted = found.flatten(1), wanted.flatten(1)
-    with torch.no_grad():
-        louder = torch.maximum(found.norm(dim=1), wanted.norm(dim=1)).clamp(min=SILENT)
-    return (found - wanted).norm(dim=1) / louder
+from .spectral import convergence
 
 
 def weighted_log_difference(found: Tensor, wanted: Tensor, power: float) -> Tensor:

@@ -7,26 +7,35 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ... import spectrogram
 from ...errors import InputError
 from ...stft import SILENT, magnitudes
 from .batch import Batch
 
 
+def convergence(found: Tensor, wanted: Tensor) -> Tensor:
+    """Spectral convergence of magnitudes `[B, T, F]`, `[B]`, relative to the louder of the two.
+
+    In the paper it is relative to the reference; so no quiet crop outweighs a batch.
+    """
+    found, wanted = found.flatten(1), wanted.flatten(1)
+    with torch.no_grad():
+        louder = torch.maximum(found.norm(dim=1), wanted.norm(dim=1)).clamp(min=SILENT)
+    return (found - wanted).norm(dim=1) / louder
+
+
 def spectral_distance(estimate: Tensor, reference: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """Of audio `[B, n]`, `[B]`: spectral convergence plus L1 of log magnitudes, mean over the window lengths.
 
-    Unlike in the paper, convergence is relative to the louder of the two, so that no quiet crop outweighs a batch; and
-    a constant is added to magnitudes, 100 dB under a full-scale tone: what is below is inaudible, yet has a gradient.
+    A constant is added to the magnitudes of the second, 100 dB under a full-scale tone: what is below is inaudible, yet
+    has a gradient.
     """
     total = reference.new_zeros(len(reference))
     for size in sizes:
-        found = magnitudes(estimate, size, pad=True).flatten(1)
+        found = magnitudes(estimate, size, pad=True)
         with torch.no_grad():
-            wanted = magnitudes(reference, size, pad=True).flatten(1)
-            louder = torch.maximum(found.norm(dim=1), wanted.norm(dim=1)).clamp(min=SILENT)
-        total = total + (found - wanted).norm(dim=1) / louder
-        total = total + ((found + SILENT) / (wanted + SILENT)).log().abs().mean(1)
+            wanted = magnitudes(reference, size, pad=True)
+        total = total + convergence(found, wanted)
+        total = total + ((found + SILENT) / (wanted + SILENT)).log().abs().flatten(1).mean(1)
     return total / len(sizes)
 
 
@@ -48,17 +57,19 @@ class Spectral:
 
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch; no further figures."""
-        model, config, pyramid = batch.model, batch.model.config, batch.pyramid
-        start = config.sigma_max * batch.noise
-        level = torch.full((len(start),), config.sigma_max, dtype=start.dtype, device=start.device)
-        if second := round(self.second * len(start)):
-            with torch.no_grad():  # no gradient through the first step, which sampling takes as well
-                first = model.denoise(start[:second], level[:second], [p[:second] for p in pyramid])
-            torch.clear_autocast_cache()  # PyTorch 2.6 would use this pass' casts of the weights again, without a graph
-            level = torch.cat([batch.sigma[:second].to(level.dtype), level[second:]])
-            other = batch.noise[:second].flip(-1)  # independent of what `first` was made of, and costs nothing
-            start = torch.cat([first + level[:second, None, None, None] * other, start[second:]])
-        clean = model.denoise(start, level, pyramid)
-        decoded = spectrogram.overlap_add(spectrogram.synthesise(clean))
-        inner = slice(config.edge, -config.edge)  # where nothing fades
-        return spectral_distance(decoded[:, inner], batch.audio[:, inner], self.sizes).mean(), {}
+        second = round(self.second * len(batch.noise))
+        decoded = self._decoded(batch, second) if second else batch.decoded
+        return spectral_distance(decoded, batch.original, self.sizes).mean(), {}
+
+    def _decoded(self, batch: Batch, second: int) -> Tensor:
+        """The audio of a second step for so many crops, of the first for the rest."""
+        model, sigma_max, pyramid = batch.model, batch.model.config.sigma_max, batch.pyramid
+        start = sigma_max * batch.noise
+        level = start.new_full((len(start),), sigma_max)
+        with torch.no_grad():  # no gradient through the first step, which sampling takes as well
+            first = model.denoise(start[:second], level[:second], [p[:second] for p in pyramid])
+        torch.clear_autocast_cache()  # PyTorch 2.6 would use this pass' casts of the weights again, without a graph
+        level = torch.cat([batch.sigma[:second].to(level.dtype), level[second:]])
+        other = batch.noise[:second].flip(-1)  # independent of what `first` was made of, and costs nothing
+        start = torch.cat([first + level[:second, None, None, None] * other, start[second:]])
+        return batch.audio_of(model.denoise(start, level, pyramid))

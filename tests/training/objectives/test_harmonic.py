@@ -7,7 +7,8 @@ import math
 import torch
 
 from music2latent.stft import magnitudes
-from music2latent.training.objectives.harmonic import convergence, weighted_log_difference
+from music2latent.training.objectives.harmonic import weighted_log_difference
+from music2latent.training.objectives.spectral import convergence
 
 
 def test_a_wrong_partial_counts_more_than_a_wrong_floor() -> None:
