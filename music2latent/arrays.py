@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -9,30 +10,51 @@ import torch
 
 from .errors import InputError
 
+PEAK = 64.0
+"""Largest magnitude of a float sample. Mixes that overshoot stay far below (it is 36 dB over full scale), while music
+in the range of 16-bit integers stays below only if it is silent (it is 54 dB under their full scale)."""
 
-def check_finite(audio: np.ndarray, name: str = "audio", offset: int = 0) -> np.ndarray:
-    """Refuse NaN and infinite samples of `[..., n]`, naming the first one's position.
+
+def check_samples(audio: np.ndarray, name: str = "audio", offset: int = 0) -> np.ndarray:
+    """Refuse samples of `[..., n]` that are NaN, infinite or beyond `PEAK`, naming the first one's position.
 
     Raises:
         InputError: there is one.
     """
-    if not np.isfinite(audio).all():
-        bad = int(np.argwhere(~np.isfinite(audio))[:, -1].min())
-        raise InputError(f"{name}: NaN or infinite at sample {offset + bad}; samples must be finite, in [-1, 1]")
-    return audio
+    good = (np.abs(audio) <= PEAK).reshape(-1, audio.shape[-1])
+    if good.all():
+        return audio
+    sample = int(good.all(axis=0).argmin())
+    value = audio.reshape(good.shape)[good[:, sample].argmin(), sample]
+    where = f"at sample {offset + sample}"
+    if not np.isfinite(value):
+        raise InputError(f"{name}: NaN or infinite {where}; samples must be finite, in [-1, 1]")
+    raise InputError(
+        f"{name}: {value:g} {where}; float samples must be in [-1, 1] (up to {PEAK:g} is accepted): "
+        "divide samples in the range of 16-bit integers by 32768"
+    )
 
 
 _INTEGER_SCALES = {"int8": 2**7, "uint8": 2**7, "int16": 2**15, "uint16": 2**15, "int32": 2**31}
 
 
-def as_float(audio: Any, *, allow_empty: bool = False) -> torch.Tensor:
+def as_float(audio: Any, *, block: bool = False) -> torch.Tensor:
     """An array or tensor of samples, any axes with time last, as a float32 tensor on its own device.
 
     Integers are scaled by their range (unsigned ones are centred, as 8-bit WAV files are). Gradients are kept.
+    A `block` of a stream may be of any length, 0 too.
 
     Raises:
-        InputError: no samples, NaN or infinite ones, complex, boolean or 64-bit integers, or time not last.
+        InputError: no samples, NaN, infinite or larger than `PEAK`, complex, boolean or 64-bit integers, time not last,
+            or several files.
     """
+    if isinstance(audio, (list, tuple)) and any(
+        isinstance(item, (str, bytes, os.PathLike)) or hasattr(item, "read") for item in audio
+    ):
+        raise InputError(
+            f"a {type(audio).__name__} of files; expected one piece of audio at a time: "
+            "[codec.compress(path) for path in paths]"
+        )
     try:
         tensor = audio if isinstance(audio, torch.Tensor) else torch.as_tensor(_plain(np.asarray(audio)))
     except (TypeError, ValueError) as error:
@@ -46,12 +68,12 @@ def as_float(audio: Any, *, allow_empty: bool = False) -> torch.Tensor:
     elif not tensor.is_floating_point():
         raise InputError(f"audio of type {kind}: accepted are floats in [-1, 1] and {', '.join(_INTEGER_SCALES)}")
     shape = tuple(tensor.shape)
-    if tensor.ndim == 0 or (tensor.numel() == 0 and not allow_empty):
+    if tensor.ndim == 0 or (tensor.numel() == 0 and not block):
         raise InputError(f"audio of shape {list(shape)} has no samples; at least one is needed")
-    if tensor.ndim > 1 and shape[-1] <= 32 < shape[-2]:
+    if not block and tensor.ndim > 1 and shape[-1] <= 32 < shape[-2]:
         raise InputError(f"audio of shape {list(shape)} looks like [n, C]; expected is time last, [C, n]: pass audio.T")
-    if not bool(torch.isfinite(tensor).all()):
-        check_finite(tensor.detach().cpu().numpy())
+    if tensor.numel() and not bool(tensor.detach().abs().max() <= PEAK):  # NaN is not, either
+        check_samples(tensor.detach().double().cpu().numpy())
     return tensor.to(torch.float32)
 
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from .errors import InputError
 
 EXTRAS = {
+    "media": ("av",),
     "plot": ("matplotlib",),
     "train": ("accelerate", "tensorboard"),
     "evaluate": (

@@ -12,23 +12,46 @@ from .errors import InputError
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[Path]:
     """A temporary path in the same folder, with the same suffix: moved to `path` on success, removed on any failure.
 
+    Args:
+        path: what is written.
+        overwrite: if off, a file that another program has put there meanwhile stays, and ours gets a name beside it.
+
     Raises:
-        InputError: the folder cannot be written to, or the disk is full.
+        InputError: the folder cannot be written to, the disk is full, or the name was taken.
     """
-    target = Path(path)
-    partial = target.with_name(f".{uuid.uuid4().hex[:8]}.partial{target.suffix}")
+    target, key = Path(path), uuid.uuid4().hex[:8]
+    partial = target.with_name(f".{key}.partial{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        os.replace(partial, target)
+        if overwrite or _claim(partial, target):
+            os.replace(partial, target)
+        else:
+            kept = target.with_name(f"{target.stem}.{key}{target.suffix}")
+            os.replace(partial, kept)
+            raise InputError(f"{target}: written by another program meanwhile, and left as it is; see {kept.name}")
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror or error}); nothing was left there") from error
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def _claim(partial: Path, target: Path) -> bool:
+    """Put a file at `target` that `partial` can replace, unless one is there."""
+    try:
+        try:
+            os.link(partial, target)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links: an empty file holds the place until it is replaced
+            target.open("x").close()
+    except FileExistsError:
+        return False
+    return True
 
 
 def check_free(path: Path, force: bool) -> None:

@@ -8,7 +8,22 @@ from typing import Any
 import numpy as np
 import soxr
 
+from .errors import whole_number
+
 QUALITY = "VHQ"
+RATES = (1000, 768_000)
+"""Lowest and highest sample rate in Hz that is accepted, everywhere: beyond them resampling takes gigabytes."""
+MAX_CHANNELS = 1024
+"""As many as libsndfile reads and writes."""
+
+
+def check_rate(name: str, rate: Any) -> int:
+    """A sample rate in Hz as an int; `name` is what the message calls it.
+
+    Raises:
+        InputError: not a whole number, or out of range.
+    """
+    return whole_number(name, rate, *RATES)
 
 
 class Resampler:

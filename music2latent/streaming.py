@@ -19,7 +19,7 @@ from .chunk_coding import Decoding, Encoding
 from .chunks import ChunkPlan
 from .codec import EncoderDecoder
 from .errors import InputError, whole_number
-from .resampling import Resampler
+from .resampling import MAX_CHANNELS, Resampler, check_rate
 
 LIVE = ChunkPlan(4, 1)
 """Chunks for live use: 0.37 s, three quarters of it new. Longer ones sound better and come out later."""
@@ -30,8 +30,8 @@ class _Stream:
 
     def __init__(self, codec: EncoderDecoder, plan: ChunkPlan, sample_rate: int | None, channels: int) -> None:
         self.codec, self.plan = codec, plan
-        self.sample_rate = whole_number("sample_rate", codec.sample_rate if sample_rate is None else sample_rate)
-        self.channels = whole_number("channels", channels)
+        self.sample_rate = check_rate("sample_rate", codec.sample_rate if sample_rate is None else sample_rate)
+        self.channels = whole_number("channels", channels, high=MAX_CHANNELS)
         self.ended = False
 
     def __enter__(self) -> Self:
@@ -78,10 +78,10 @@ class StreamEncoder(_Stream):
         """Samples `[C, n]`, or `[n]` for one channel -> the latents that are final now, `[C, D, l]`, l from 0 on.
 
         Raises:
-            InputError: another number of channels, samples that are not finite, or a stream that has ended.
+            InputError: another number of channels, unusable samples, or a stream that has ended.
         """
         self._check_open()
-        block = as_float(samples, allow_empty=True)
+        block = as_float(samples, block=True)
         block = block[None] if block.ndim == 1 else block
         if block.ndim != 2 or len(block) != self.channels:
             raise InputError(f"samples of shape {list(block.shape)}; this stream takes [{self.channels}, n]")

@@ -30,8 +30,9 @@ CORE = [
     "autoencoder",
     "consistency nn.encoder nn.upsampler nn.denoiser",
     "nn.layers",
-    "nn.fused noise chunks spectrogram stft latents audio",
-    "arrays resampling files extras devices threads progress config",
+    "nn.fused noise chunks spectrogram stft latents audio wave_stream",
+    "media truncation",
+    "arrays resampling opening files extras devices threads progress config",
     "errors",
 ]
 LINE = {module: number for number, modules in enumerate(CORE) for module in modules.split()}

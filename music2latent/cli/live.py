@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import InputError
 from .options import CodecOptions, Seed
 
 
@@ -23,8 +24,12 @@ def live(
 ) -> None:
     """Sound on standard input -> latents -> sound on standard output, while it plays.
 
-    16-bit WAV, or raw 16-bit samples with --sample-rate; what comes out is of the same kind.
+    WAV (16, 24 or 32 bits, or 32-bit floats), or raw 16-bit samples with --sample-rate; the same kind comes out.
     """
+    for name, stream in (("input", sys.stdin), ("output", sys.stdout)):
+        if stream is None or stream.closed or stream.isatty():
+            state = "a terminal" if stream is not None and not stream.closed else "closed"
+            raise InputError(f"standard {name} is {state}; use it as in PLAYER | music2latent live | PLAYER")
     from ..chunks import ChunkPlan
     from ..live import run
 
