@@ -29,8 +29,8 @@ CORE = [
     "checkpoint chunk_coding",
     "autoencoder",
     "consistency nn.encoder nn.upsampler nn.denoiser",
-    "nn.layers",
-    "nn.fused noise chunks spectrogram stft latents audio",
+    "nn.layers latents",
+    "nn.fused noise chunks spectrogram stft display m2l audio",
     "arrays resampling files extras devices threads progress config",
     "errors",
 ]
