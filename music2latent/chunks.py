@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -101,9 +102,19 @@ def decoder_overlap(config: ModelConfig) -> int:
     return -(-decoder_context(config) // 3)
 
 
-def latents_needed(num_samples: int, config: ModelConfig) -> int:
+class Frames(Protocol):
+    """What knows the size of a frame and of the edges: a model's configuration, or a `Latents` record."""
+
+    @property
+    def frame_size(self) -> int: ...
+
+    @property
+    def edge(self) -> int: ...
+
+
+def latents_needed(num_samples: int, frames: Frames) -> int:
     """Latents that cover `num_samples` samples so that each of them lies in four segments of the spectrogram."""
-    return -(-(num_samples + config.edge) // config.frame_size)
+    return -(-(num_samples + frames.edge) // frames.frame_size)
 
 
 class Padding:

@@ -20,18 +20,21 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 
 # Modules of the core in dependency order: each imports from lower lines alone.
 CORE = [
-    "live",
-    "transcoding streaming info",
+    "live inference",
+    "transcoding streaming info doctor",
     "codec",
+    "codec_module",
     "pretrained",
     "hub",
     "official model_card",
+    "unpickling",
     "checkpoint chunk_coding",
     "autoencoder",
     "consistency nn.encoder nn.upsampler nn.denoiser",
-    "nn.layers",
-    "nn.fused noise chunks spectrogram stft latents audio wave_stream",
+    "nn.layers latents",
+    "nn.fused noise chunks spectrogram stft display m2l audio wave_stream",
     "media truncation",
+    "settings hparams",
     "arrays resampling opening files extras devices threads progress config",
     "errors",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .. import audio
+from ..display import draw_latents
 from ..extras import require
 from ..files import replacing
 from ..latents import Latents
@@ -43,18 +44,12 @@ def plot_reconstruction(original: Path, reconstruction: Path, latents: Latents, 
         row.set_yticks(places, [f"{hz / 1000:g}k" if hz >= 1000 else f"{hz}" for hz in ticks])
         row.set(title=f"{title}: {path.name}", ylabel="Hz")
         figure.colorbar(image, ax=row, label="dB", pad=0.01)
-    count = round(seconds * latents.values.shape[-1] / latents.duration) or 1
-    shown = latents.values[0, :, :count].numpy()
-    limit = float(np.quantile(np.abs(shown), 0.99))
-    image = rows[2].imshow(shown, aspect="auto", cmap="RdBu", vmin=-limit, vmax=limit, extent=(0, seconds, 0, 1))
+    shown = latents[:seconds]
+    image = draw_latents(rows[2], shown.numpy()[0], shown.times[0], shown.frame_rate)
     figure.colorbar(image, ax=rows[2], label="value", pad=0.01)
-    rows[2].set_yticks([])
-    channels, dim, length = latents.values.shape
-    rows[2].set(
-        title=f"latents: {channels} x {dim} x {length}, {latents.bitrate():.1f} kbit/s in float16",
-        xlabel="seconds",
-        ylabel="channel",
-    )
+    rows[2].set_xlim(0, seconds)
+    channels, dim, length = latents.shape
+    rows[2].set_title(f"latents: {channels} x {dim} x {length}, {latents.bitrate():.1f} kbit/s in float16")
     with replacing(target) as partial:
         figure.savefig(partial, dpi=100)
 
