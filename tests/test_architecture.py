@@ -31,6 +31,7 @@ CORE = [
     "consistency nn.encoder nn.upsampler nn.denoiser",
     "nn.layers",
     "nn.fused noise chunks spectrogram stft latents audio",
+    "settings",
     "arrays resampling files extras devices threads progress config",
     "errors",
 ]
