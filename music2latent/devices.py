@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 
 import torch
@@ -10,20 +11,30 @@ import torch
 from .errors import InputError
 
 
-def resolve_device(device: str | torch.device | None) -> torch.device:
-    """The device asked for, or the fastest there is.
+def available() -> list[str]:
+    """Names of the devices that are here, the fastest last."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return ["cpu", *mps, *(f"cuda:{index}" for index in range(gpus))]
+
+
+def resolve_device(device: str | int | torch.device | None) -> torch.device:
+    """The device asked for, or the fastest there is; a whole number is that of a CUDA device.
 
     Raises:
         InputError: one that cannot be used here.
     """
     if device is None:
-        mps = torch.backends.mps.is_available()
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+        return torch.device(available()[-1].partition(":")[0])
+    name = f"cuda:{device}" if type(device) is int else str(device)
+    if not re.fullmatch(r"(cpu|mps)(:0)?|cuda(:\d{1,2})?", name, re.ASCII):
+        here = ", ".join(available())
+        raise InputError(f"device {name!r:.80}; accepted: cpu, cuda, cuda:1 (or another number), mps; here: {here}")
     try:
-        torch.empty(0, device=device)
-        return torch.device(device)
+        torch.empty(0, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"device {str(device)!r} is not usable here: {str(error).splitlines()[0]}") from error
+        raise InputError(f"device {name!r} is not usable here; what is: {', '.join(available())}") from error
+    return torch.device(name)
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
@@ -34,15 +45,15 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype
     """
     names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if dtype == "auto":
-        return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
-    if dtype in names.values():
-        return dtype  # type: ignore[return-value]
-    if dtype not in names:
-        raise InputError(f"dtype {str(dtype)!r}; accepted: auto, {', '.join(names)}")
+        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+    if isinstance(dtype, torch.dtype) and dtype in names.values():
+        return dtype
+    if not isinstance(dtype, str) or dtype not in names:
+        raise InputError(f"dtype {str(dtype)!r:.80}; accepted: auto, {', '.join(names)}")
     return names[dtype]
 
 
-def _multiplies_bfloat16(device: torch.device) -> bool:
+def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether the hardware does, so that it is faster than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

@@ -13,48 +13,67 @@ from typing import Unpack
 from . import hub, official
 from .autoencoder import Autoencoder
 from .checkpoint import SUFFIX, Checkpoint, read_safetensors
-from .config import DEFAULT_MODEL
 from .errors import InputError
+from .settings import default_model
 
 BUNDLED = ("mini",)
+ALIASES = {"official": official.REPO}
 
 
-def load_model(name: str | os.PathLike[str] = DEFAULT_MODEL, *, revision: str | None = None) -> Autoencoder:
+def load_model(name: str | os.PathLike[str] | None = None, *, revision: str | None = None) -> Autoencoder:
     """A model's networks, as a `torch.nn.Module` in float32. For the names see `load_checkpoint`."""
     return load_checkpoint(name, revision=revision).build().float()
 
 
-def load_checkpoint(name: str | os.PathLike[str] = DEFAULT_MODEL, **options: Unpack[hub.DownloadOptions]) -> Checkpoint:
+def load_checkpoint(name: str | os.PathLike[str] | None = None, **options: Unpack[hub.DownloadOptions]) -> Checkpoint:
     """Find and read a model.
 
     Args:
-        name: `mini` (bundled), a path to a `.safetensors` or `.pt` file, a folder that `save_pretrained` wrote, or
-            the id of a Hugging Face repository, such as `SonyCSLParis/music2latent`, that holds one of our files.
+        name: `mini` (bundled), `official` (`SonyCSLParis/music2latent` on the Hugging Face hub), a path to a
+            `.safetensors` or `.pt` file, a folder that `save_pretrained` wrote, or the id of a Hugging Face repository
+            that holds one of our files. `mini` and `official` win over files of these names; for those there is
+            `./mini`, or a `Path`. None is the default model, see `settings.default_model`.
         options: of the download from the hub, see `hub.DownloadOptions`.
 
     Raises:
         InputError: an unknown name, no network where one is needed, or a file that is not a usable model.
     """
-    path = Path(name)
-    if str(name) in BUNDLED:
-        with as_file(files(__package__) / "weights" / f"{name}{SUFFIX}") as bundled:
-            return read_safetensors(bundled)
-    if path.is_dir():
-        path = path / hub.MODEL_FILE
-        if not path.exists():
-            raise InputError(f"{name}: a folder without {hub.MODEL_FILE}; expected one that save_pretrained wrote")
-    if path.exists():
-        checkpoint = read_checkpoint(path)
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)) and path.suffix not in (".pt", SUFFIX):
-        checkpoint = _from_hub(str(name), **options)
+    if name is None:
+        default = default_model()
+        try:
+            checkpoint = _find(default.name, **options)
+        except InputError as error:
+            if default.origin is None:
+                raise
+            raise type(error)(f"{error} (the default model, named by {default.origin})") from error
     else:
-        raise InputError(
-            f"unknown model {str(name)!r}: no such file, and not one of {', '.join(BUNDLED)} (bundled), "
-            "a path to a .safetensors or .pt file, a Hugging Face repository id"
-        )
+        checkpoint = _find(name, **options)
     if checkpoint.license.startswith(official.LICENSE):
         _warn_of_license(checkpoint.model_id)
     return checkpoint
+
+
+def _find(name: str | os.PathLike[str], **options: Unpack[hub.DownloadOptions]) -> Checkpoint:
+    if not isinstance(name, (str, os.PathLike)):
+        raise InputError(f"model = {name!r:.80}; expected the name of a model, or a path")
+    if name in BUNDLED:
+        with as_file(files(__package__) / "weights" / f"{name}{SUFFIX}") as bundled:
+            return read_safetensors(bundled)
+    if name in ALIASES:
+        return _from_hub(ALIASES[str(name)], **options)
+    if os.path.isdir(name):
+        path = Path(name) / hub.MODEL_FILE
+        if not path.exists():
+            raise InputError(f"{name}: a folder without {hub.MODEL_FILE}; expected one that save_pretrained wrote")
+        return read_checkpoint(path)
+    if os.path.exists(name):
+        return read_checkpoint(name)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)) and Path(name).suffix not in (".pt", SUFFIX):
+        return _from_hub(str(name), **options)
+    raise InputError(
+        f"unknown model {str(name)!r}: no such file, and not one of {', '.join(BUNDLED)} (bundled), "
+        f"{', '.join(ALIASES)}, a path to a .safetensors or .pt file, a Hugging Face repository id"
+    )
 
 
 @cache
@@ -71,28 +90,33 @@ def _from_hub(repo_id: str, **options: Unpack[hub.DownloadOptions]) -> Checkpoin
     if repo_id == official.REPO:
         wanted.reverse()
     try:
-        return read_checkpoint(hub.download(repo_id, wanted, **options), model_id=repo_id)
+        path = hub.download(repo_id, wanted, **options)
     except hub.Unreachable as error:
-        raise InputError(
-            f"model {repo_id!r} is not in the local cache and the hub cannot be reached (no network, or HF_HUB_OFFLINE "
-            f"is set); without a network these work: {', '.join(BUNDLED)}, or a path to a file"
+        raise hub.Unreachable(
+            f"model {repo_id!r} is not in the local cache and cannot be downloaded ({error}); without a network these "
+            f"work: {', '.join(BUNDLED)}, or a path to a file"
         ) from error
+    try:
+        return read_checkpoint(path, model_id=repo_id)
+    except InputError as error:
+        raise InputError(f"{error}; if the cached copy is damaged, delete {path.resolve()} to get another") from error
 
 
 def read_checkpoint(path: str | os.PathLike[str], *, model_id: str | None = None) -> Checkpoint:
-    """Read one of our safetensors files or an official `.pt` file, told apart by content.
+    """Read one of our safetensors files or an official `.pt` file, whatever its suffix.
 
     Raises:
         InputError: a missing, damaged, foreign or unsafe file, or weights that do not fit the configuration.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: {'not a file' if os.path.exists(path) else 'no such file'}")
     try:
         with path.open("rb") as file:
             start = file.read(9)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if start[8:] == b"{":  # safetensors: eight bytes of length, then JSON
+    # Eight bytes of length, then JSON; by its suffix also a damaged file, which torch.load would take by that as well.
+    if start[8:] == b"{" or path.suffix.lower() == SUFFIX:
         return read_safetensors(path)
     return official.read_pt(path, model_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +17,14 @@ COMMIT = "1" * 40
 
 
 class Hub(ThreadingHTTPServer):
-    """`files["owner/name"][path]` is the content; `requests` lists what was asked for."""
+    """`files["owner/name"][path]` is the content; `requests` lists what was asked for; a `status` other than 200 is the
+    answer to everything."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, dict[str, bytes]] = {}
         self.requests: list[str] = []
+        self.status = 200
 
     @property
     def url(self) -> str:
@@ -52,6 +55,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.server.requests.append(f"{self.command} {path}")
+        if path == "/" or self.server.status != 200:
+            self._answer(self.server.status)
+            return
         owner, name, *rest = path.strip("/").split("/")
         files = self.server.files.get(f"{owner}/{name}")
         if files is None:
@@ -92,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def hub() -> Iterator[Hub]:
     server = Hub()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield server
@@ -100,3 +106,18 @@ def hub() -> Iterator[Hub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def closed_port() -> Iterator[str]:
+    """An address where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, so that no other program gets it, and not listening
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@contextmanager
+def silent_port() -> Iterator[str]:
+    """An address that takes connections and never answers, as behind some firewalls."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"

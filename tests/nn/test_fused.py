@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -14,6 +21,7 @@ from torch import Tensor
 from music2latent.nn import fused
 from music2latent.nn.layers import GroupNorm
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="used on Linux only")
 needs_compiler = pytest.mark.skipif(fused.library() is None, reason="no C++ compiler")
 SHAPES = [(3, 8, 33, 7), (1, 16, 300, 40), (2, 48, 65, 70), (2, 128, 130, 40), (1, 1024, 3, 2)]
 
@@ -99,20 +107,181 @@ def test_layer_gives_the_same_with_and_without(monkeypatch: pytest.MonkeyPatch) 
     assert (norm(x, shift=shift, silu=True) - one).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("why", ["MUSIC2LATENT_FUSED", "CXX"])
-def test_without_a_compiler_there_is_none(why: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A cache of this test's own, and in place of a compiler `cp`, which puts there what was built already."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv(why, "0" if why == "MUSIC2LATENT_FUSED" else "no-such-compiler")
-    assert fused.library.__wrapped__() is None
+    compiler = tmp_path / "bin" / "compiler"
+    compiler.parent.mkdir()
+    compiler.write_text(
+        f'#!/bin/sh\necho >> {tmp_path}/bin/calls\nfor last; do :; done\ncp {fused.load()[1]} "$last"\n'
+    )
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    return tmp_path
+
+
+def _load() -> tuple[Any, str]:
+    """As in a new process."""
+    return fused.load.__wrapped__()
+
+
+def _compiled(home: Path) -> int:
+    calls = home / "bin" / "calls"
+    return len(calls.read_text().splitlines()) if calls.exists() else 0
+
+
+def _kept(home: Path) -> Path:
+    (path,) = (home / "music2latent").iterdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("MUSIC2LATENT_FUSED", "0", "MUSIC2LATENT_FUSED=0 is set"),
+        ("CXX", "no-such-compiler -O3", "no C.. compiler 'no-such-compiler -O3'; install one, or name one in CXX"),
+        ("CXX", "'", "no C.. compiler"),
+        ("CXX", "/", "no C.. compiler"),
+        ("PATH", "", "no C.. compiler 'c..'"),
+    ],
+)
+@linux
+def test_without_a_compiler_there_is_none(
+    variable: str, value: str, why: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv(variable, value)
+    found, said = _load()
+    assert found is None
+    assert re.match(why, said)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(fused.library() is None, reason="no C++ compiler")
-def test_a_compiler_that_fails_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@linux
+@pytest.mark.parametrize("compiler", ["false", "true", "cat", "sh -c 'echo made of glass >&2; exit 1'"])
+def test_a_compiler_that_fails_leaves_nothing_behind_and_is_said_once(
+    compiler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("CXX", "false")
-    assert fused.library.__wrapped__() is None
-    assert not list(tmp_path.rglob("*.so"))
+    monkeypatch.setenv("CXX", compiler)
+    with pytest.warns(UserWarning, match="cannot be built or loaded: .*; PyTorch's runs instead") as warned:
+        assert _load()[0] is None
+    assert len(warned) == 1
+    assert ("made of glass" in str(warned[0].message)) == ("glass" in compiler)
+    assert not list((tmp_path / "music2latent").iterdir())
+
+
+@linux
+def test_empty_variables_are_as_if_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "")
+    expected = shutil.which("c++")
+    assert fused._compiler() == ([expected] if expected else [])
+    monkeypatch.setenv("CXX", "sh -c x")
+    assert fused._compiler()[1:] == ["-c", "x"]
+
+
+@needs_compiler
+def test_it_is_compiled_once(home: Path) -> None:
+    first, path = _load()
+    assert first is not None
+    assert _load()[1] == path == str(_kept(home))
+    assert _compiled(home) == 1
+    assert _kept(home).parent.stat().st_mode & 0o777 == 0o700
+
+
+def _rewrite(path: Path, content: bytes) -> None:
+    path.unlink()  # a new file: the old one is mapped into this process
+    path.write_bytes(content)
+    path.chmod(0o700)
+
+
+def _truncate(path: Path) -> None:
+    _rewrite(path, path.read_bytes()[:20000])  # loading it would end this process with signal 7
+
+
+def _empty(path: Path) -> None:
+    _rewrite(path, b"")
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    _rewrite(path, bytes(content))
+
+
+def _let_others_write(path: Path) -> None:
+    path.chmod(0o777)
+
+
+@needs_compiler
+@pytest.mark.parametrize("damage", [_truncate, _empty, _flip, _let_others_write])
+def test_what_was_touched_is_never_loaded_but_compiled_again(home: Path, damage: Callable[[Path], None]) -> None:
+    _load()
+    damage(_kept(home))
+    found, path = _load()
+    assert found is not None
+    assert _compiled(home) == 2
+    assert path == str(_kept(home))
+    assert _kept(home).stat().st_mode & 0o777 == 0o700
+    assert _load()[0] is not None
+    assert _compiled(home) == 2
+
+
+@needs_compiler
+@pytest.mark.parametrize("whose", ["file", "folder"])
+def test_what_belongs_to_another_user_is_never_loaded(home: Path, whose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _load()
+    kept = _kept(home)
+    other = kept if whose == "file" else kept.parent
+    real = Path.stat
+
+    def stat(path: Path, **options: Any) -> Any:
+        found = real(path, **options)
+        return os.stat_result((*found[:4], os.getuid() + 1, *found[5:10])) if path == other else found
+
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(ctypes, "CDLL", lambda path: pytest.fail("loaded") if _compiled(home) == 1 else MagicMock())
+    if whose == "file":
+        assert _load()[0] is not None
+        assert _compiled(home) == 2
+    else:
+        with pytest.warns(UserWarning, match=r"others may write to .*music2latent; make it yours alone \(chmod 700\)"):
+            assert _load()[0] is None
+
+
+@needs_compiler
+def test_a_folder_that_others_may_write_to_is_not_used(home: Path) -> None:
+    _load()
+    (home / "music2latent").chmod(0o775)
+    with pytest.warns(UserWarning, match="others may write to"):
+        assert _load()[0] is None
+
+
+@needs_compiler
+def test_a_library_that_lacks_a_symbol(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "empty.cpp").write_text("")
+    monkeypatch.setattr(fused, "SOURCE", home / "empty.cpp")
+    monkeypatch.setattr(fused, "FLAGS", ("-shared", "-fPIC"))
+    monkeypatch.delenv("CXX")
+    with pytest.warns(UserWarning, match="undefined symbol: group_norm_forward") as warned:
+        assert _load()[0] is None
+    assert len(warned) == 1
+
+
+@needs_compiler
+def test_a_user_without_a_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "cache_folder", lambda: None)
+    with pytest.warns(UserWarning, match="this user has no home to keep it in; set XDG_CACHE_HOME"):
+        assert _load()[0] is None
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written(home: Path) -> None:
+    (home / "music2latent").write_bytes(b"")
+    with pytest.warns(UserWarning, match="File exists"):
+        assert _load()[0] is None
 
 
 @needs_compiler
