@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 
 from .errors import InputError
@@ -14,6 +15,8 @@ EXTRAS = {
         *("auraloss", "av", "jinja2", "librosa", "matplotlib", "psutil", "pyloudnorm"),
         *("scipy", "sklearn", "torchmetrics", "visqol"),
     ),
+    "transformers": ("transformers",),
+    "lightning": ("pytorch_lightning",),
     "fad": ("frechet_audio_distance",),
 }
 """Import names of the packages of every extra in pyproject.toml."""
@@ -25,6 +28,11 @@ def require(extra: str) -> None:
     Raises:
         InputError: a package of it is missing; with the line that installs it.
     """
-    missing = [name for name in EXTRAS[extra] if find_spec(name) is None]
+    require_packages(EXTRAS[extra], f"'music2latent[{extra}]'")
+
+
+def require_packages(names: Iterable[str], distributions: str) -> None:
+    """The same for packages that no extra brings, by their import names; pip knows them as `distributions`."""
+    missing = [name for name in names if find_spec(name) is None]
     if missing:
-        raise InputError(f"{', '.join(missing)} not installed; run: pip install 'music2latent[{extra}]'")
+        raise InputError(f"{', '.join(missing)} not installed; run: pip install {distributions}")

@@ -40,3 +40,10 @@ def log_spectral_distance(estimate: Tensor, reference: Tensor, n_fft: int = 2048
     pad = reference.shape[-1] < n_fft
     one, two = (20 * magnitudes(x, n_fft, pad=pad).clamp(min=SILENT).log10() for x in (estimate, reference))
     return (one - two).square().mean(2).sqrt().mean(1)
+
+
+def picture(clip: Tensor, hop_length: int) -> Tensor:
+    """A spectrogram as a grey image `[1, 256, 512]` in [0, 1], low frequencies at the bottom, over 80 dB."""
+    levels = 20 * magnitudes(clip[None], 4 * hop_length, pad=False)[0].T.clamp(min=1e-6).log10()
+    image = ((levels - levels.max() + 80) / 80).clamp(0, 1).flip(0)
+    return F.interpolate(image[None, None], (256, 512), mode="area")[0]  # too tall to look at with all its bins

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import ModelConfig
-from ..stft import magnitudes
+from ..stft import picture
 from .validation import Validated
 
 
@@ -101,10 +100,3 @@ class Log(AbstractContextManager["Log"]):
         self.stats.flush()
         for key, value in figures.items():
             self.board.add_scalar(key, value, iteration)
-
-
-def picture(clip: Tensor, hop_length: int) -> Tensor:
-    """A spectrogram as a grey image `[1, 256, 512]` in [0, 1], low frequencies at the bottom, over 80 dB."""
-    levels = 20 * magnitudes(clip[None], 4 * hop_length, pad=False)[0].T.clamp(min=1e-6).log10()
-    image = ((levels - levels.max() + 80) / 80).clamp(0, 1).flip(0)
-    return F.interpolate(image[None, None], (256, 512), mode="area")[0]  # too tall to look at with all its bins
