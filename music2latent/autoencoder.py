@@ -79,6 +79,17 @@ class Autoencoder(nn.Module):
         twin._calls = {network: _compiled(network) for network in (self.encoder, self.decoder, self.denoiser)}
         self.__dict__["compiled"] = twin
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Compiled networks stay behind; a copy compiles its own."""
+        return self.__dict__ | {"compiled": self.compiled is not self, "_calls": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        compiles = self.__dict__["compiled"]
+        self.__dict__["compiled"] = self
+        if compiles:
+            self.compile_networks()
+
     def _call(self, network: nn.Module) -> Callable[..., Any]:
         """The network, or what it was compiled to, which has no gradients."""
         return network if torch.is_grad_enabled() else self._calls.get(network, network)
@@ -90,6 +101,11 @@ class Autoencoder(nn.Module):
     def encode_features(self, segments: Tensor) -> Tensor:
         """`[B, T, n_fft]` -> the encoder's features `[B, feature_dim, T / columns_per_latent]`."""
         return self.encoder.features(spectrogram.analyse(segments).to(self.dtype)).to(segments.dtype)
+
+    def encode_with_features(self, segments: Tensor) -> Tensor:
+        """Both, latents first: `[B, D + feature_dim, T / columns_per_latent]`."""
+        features = self.encoder.features(spectrogram.analyse(segments).to(self.dtype))
+        return torch.cat([self.encoder.bottleneck(features), features], dim=1).to(segments.dtype)
 
     def denoise(self, x: Tensor, sigma: Tensor, pyramid: list[Tensor]) -> Tensor:
         """The consistency function D(x, sigma | pyramid), see `consistency.denoise`."""

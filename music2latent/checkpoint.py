@@ -53,12 +53,8 @@ class Checkpoint:
         _check_weights(self.state_dict, self.config, self.model_id)
 
     def fingerprint(self) -> str:
-        """SHA-256 over the configuration and every weight as float32, so that a converted file keeps its own."""
-        digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode())
-        for key in sorted(self.state_dict):
-            digest.update(key.encode())
-            digest.update(self.state_dict[key].detach().to("cpu", torch.float32).contiguous().numpy().data)
-        return digest.hexdigest()
+        """See `fingerprint`."""
+        return fingerprint(self.config, self.state_dict, self.latent_scale)
 
     def build(self) -> Autoencoder:
         """A network with these weights, in the precision they are stored in, on the CPU, in evaluation mode."""
@@ -67,6 +63,15 @@ class Checkpoint:
         # Copies, so that training the network does not change this record.
         model.load_state_dict({key: weight.clone() for key, weight in self.state_dict.items()}, assign=True)
         return model.eval()
+
+
+def fingerprint(config: ModelConfig, weights: Mapping[str, Tensor], latent_scale: float) -> str:
+    """SHA-256 over all that decoding depends on, every weight as float32, so that a converted file keeps its own."""
+    digest = hashlib.sha256(json.dumps([config.to_dict(), latent_scale], sort_keys=True).encode())
+    for key in sorted(weights):
+        digest.update(key.encode())
+        digest.update(weights[key].detach().to("cpu", torch.float32).contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def _check_weights(weights: Mapping[str, Tensor], config: ModelConfig, name: str) -> None:

@@ -82,7 +82,7 @@ def decode_batch(
     *,
     num_steps: int,
     seed: int,
-    noise: Noise | None,
+    noise: Noise | None = None,
 ) -> Tensor:
     """latents `[N, D, L]` -> audio `[N, L * frame_size + edge]` on the CPU, clamped to [-1, 1].
 
@@ -137,7 +137,12 @@ def decode_chunks(
         keyed = {start: keyed_noise(seed, step, start, start + count, config) for start in set(starts)}
         return torch.stack([keyed[start] for start in starts]).to(model.device)
 
-    return _for_length(model, count, plan).decode(latents, draw, num_steps)
+    decoded = _for_length(model, count, plan).decode(latents, draw, num_steps)
+    if not bool(torch.isfinite(decoded).all()):
+        raise InputError(
+            "decoding gave NaN or infinite values; use dtype='float32', and if that does not help, the model is damaged"
+        )
+    return decoded
 
 
 def _for_length(model: Autoencoder, count: int, plan: ChunkPlan) -> Autoencoder:
@@ -153,18 +158,23 @@ class Runner:
     (`threads.Together`)."""
 
     def __init__(self, model: Autoencoder, batch_size: int = 1, patience: float = 0.02) -> None:
-        self.model = model
+        self.model, self._batch_size, self._patience = model, batch_size, patience
         self._encode = Together(self._encode_all, batch_size, patience)
         self._decode = Together(self._decode_all, batch_size, patience)
 
+    def __reduce__(self) -> Any:
+        return Runner, (self.model, self._batch_size, self._patience)  # locks stay in their process
+
     @torch.no_grad()
-    def encode(self, samples: Tensor, plan: ChunkPlan) -> Tensor:
-        """A chunk's samples `[n]` -> latents `[D, l]` on the CPU."""
+    def encode(self, samples: Tensor, plan: ChunkPlan, *, features: bool = False) -> Tensor:
+        """A chunk's samples `[n]` -> latents `[D, l]` on the CPU; with features, these below them."""
         segments = spectrogram.segment(samples.to(self.model.device), self.model.config.hop_length)
-        return self._encode((len(segments), plan), segments)
+        return self._encode((len(segments), plan, features), segments)
 
     def _encode_all(self, key: Any, items: list[Tensor]) -> Tensor:
-        num_columns, plan = key
+        num_columns, plan, features = key
+        if features:
+            return self.model.encode_with_features(torch.stack(items)).cpu()
         count = num_columns // self.model.config.columns_per_latent
         return _for_length(self.model, count, plan).encode(torch.stack(items)).cpu()
 
@@ -183,12 +193,14 @@ class Runner:
 class Encoding:
     """A signal pushed in blocks `[C, n]` -> its latents in order, `[C, D, l]` on the CPU, as soon as they are final.
 
-    Channels run one by one, so that memory does not grow with them.
+    With features, these follow the latents' D channels. Channels run one by one, so that memory does not grow with
+    them.
     """
 
-    def __init__(self, runner: Runner, plan: ChunkPlan) -> None:
+    def __init__(self, runner: Runner, plan: ChunkPlan, *, features: bool = False) -> None:
         config = runner.model.config
-        self._runner, self._plan = runner, plan
+        self._runner, self._plan, self._features = runner, plan, features
+        self._dim = config.latent_dim + config.feature_dim * features
         self._padding, self._joiner = Padding(config), Joiner()
         self._cutter = Cutter(plan.length * config.frame_size + config.edge, plan.step * config.frame_size)
 
@@ -204,10 +216,12 @@ class Encoding:
 
     def _code(self, chunks: Iterable[tuple[int, Tensor]], channels: int, *, last: bool = False) -> Tensor:
         """Numbered chunks of samples `[C, n]` -> the latents that are final after them."""
-        final = [torch.zeros(channels, self._runner.model.config.latent_dim, 0)]
+        final = [torch.zeros(channels, self._dim, 0)]
         for number, chunk in chunks:
             start = number * self._plan.step
-            values = torch.stack([self._runner.encode(channel, self._plan) for channel in chunk])
+            values = torch.stack(
+                [self._runner.encode(channel, self._plan, features=self._features) for channel in chunk]
+            )
             count = values.shape[-1]
             weights = self._plan.weights(count, first=start == 0, last=last)
             until = start + (count if last else self._plan.step)

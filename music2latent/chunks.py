@@ -24,6 +24,9 @@ from torch import Tensor
 from .config import ModelConfig
 from .errors import InputError
 
+CHUNK_SECONDS = 10.0
+"""Default length of chunks, for models without one of their own."""
+
 
 @dataclass(frozen=True)
 class ChunkPlan:

@@ -23,3 +23,11 @@ def whole_number(name: str, value: Any, low: int = 1, high: int = 2**63 - 1) -> 
     if not low <= number <= high:
         raise InputError(f"{name} = {value!r}; accepted: whole numbers from {low} to {high}")
     return number
+
+
+def printable(text: str, most: int = 1000) -> str:
+    """The text as one line that a terminal can only show: what is not printable is escaped, the middle of a long one
+    left out. Names out of files may hold anything."""
+    if len(text) > most:
+        text = f"{text[: most // 2]} [...] {text[-most // 2 :]}"
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

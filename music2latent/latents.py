@@ -269,8 +269,8 @@ class Latents:
         """
         return pack(self.values, vars(self), dtype, name)
 
-    def save(self, path: str | os.PathLike[str], *, dtype: str = "float16") -> None:
-        """Write an `.m2l` file, replacing an older one at once or not at all; `dtype` as in `to_bytes`.
+    def save(self, path: str | os.PathLike[str], *, dtype: str = "float16", overwrite: bool = True) -> None:
+        """Write an `.m2l` file, whole or not at all; `dtype` as in `to_bytes`, `overwrite` as in `files.replacing`.
 
         Raises:
             InputError: another suffix or dtype, values that float16 cannot hold, or a place that cannot be written.
@@ -278,7 +278,7 @@ class Latents:
         target = local_path(path)
         check_suffix(target, SUFFIX, "latents")
         content = self.to_bytes(dtype=dtype, name=os.fspath(target))
-        with replacing(target) as partial:
+        with replacing(target, overwrite=overwrite) as partial:
             partial.write_bytes(content)
 
     @classmethod

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, TypeAlias, TypeGuard, cast
 
-from .errors import InputError
+from .errors import InputError, printable
 
 AudioFile: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 """A path (of a file or pipe, or a URL for fsspec), the bytes of a whole file, or a file object opened as bytes, such as
@@ -40,7 +40,7 @@ def name_of(file: AudioFile) -> str:
         name = os.fspath(file)
     else:
         name = str(getattr(file, "name", None) or type(file).__name__)
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
+    return printable(name)
 
 
 def system_name(path: str | os.PathLike[str]) -> str | bytes:

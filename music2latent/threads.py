@@ -1,12 +1,16 @@
-"""Reading, computing and writing at the same time; one computation for several threads."""
+"""Reading, computing and writing at the same time; one computation for several threads; forked processes."""
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from threading import Event, Lock, RLock
 from typing import Any, Generic, TypeVar
+
+import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,6 +31,14 @@ def ahead(items: Iterable[Item], depth: int = 2) -> Generator[Item]:
         while (item := asked.popleft().result()) is not end:
             asked.append(ask())
             yield item
+
+
+@cache
+def survive_forks() -> None:
+    """Let forked processes compute, in one thread each: the pool of OpenMP's threads does not live on in them, and they
+    would wait for it for ever. PyTorch's own data loaders do the same in their workers."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 class Together(Generic[Item, Result]):

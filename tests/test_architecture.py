@@ -23,7 +23,7 @@ CORE = [
     "live inference",
     "transcoding streaming info doctor",
     "codec",
-    "codec_module",
+    "codec_module batch_coding",
     "pretrained",
     "hub",
     "official model_card",

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from ..arrays import as_float
 from ..autoencoder import Autoencoder
+from ..batch_coding import BatchCoding
 from ..chunks import ChunkPlan
 from ..codec import EncoderDecoder
 from ..errors import InputError, whole_number
 from ..extras import require
 from ..latents import as_values
 from ..stft import picture
-from .batch_coding import BatchCoding
 
 require("lightning")
 from pytorch_lightning import Callback  # noqa: E402

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from ..arrays import as_float
+from ..batch_coding import BatchCoding
 from ..checkpoint import Checkpoint
 from ..config import DEFAULT_MODEL
 from ..errors import InputError, whole_number
 from ..extras import require_packages
 from ..latents import as_values
 from ..pretrained import load_checkpoint
-from .batch_coding import BatchCoding
 
 require_packages(["stable_audio_tools"], "stable-audio-tools")
 from stable_audio_tools.models.pretransforms import Pretransform  # noqa: E402

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..arrays import as_float
 from ..autoencoder import Autoencoder
+from ..batch_coding import BatchCoding
 from ..checkpoint import Checkpoint, write_safetensors
 from ..chunks import ChunkPlan
 from ..config import DEFAULT_MODEL, ModelConfig
@@ -29,11 +30,16 @@ from ..extras import require
 from ..hub import MODEL_FILE
 from ..latents import as_values
 from ..pretrained import load_checkpoint
-from .batch_coding import BatchCoding
 
 require("transformers")
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, EncodecFeatureExtractor  # noqa: E402
-from transformers import PretrainedConfig, PreTrainedModel  # noqa: E402, I001
+from transformers import (  # noqa: E402  # noqa: E402, I001
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    EncodecFeatureExtractor,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.utils import ModelOutput  # noqa: E402
 
 MODEL_FIELDS = [field.name for field in dataclasses.fields(ModelConfig)]

@@ -53,6 +53,10 @@ class Encoder(nn.Module):
         x = self.prenorm_1d_to_2d(self.down_layers(x))  # [B, C, bottom_bins, L]
         return x.flatten(1, 2)
 
-    def forward(self, spectrogram: Tensor) -> Tensor:
-        x = self.bottleneck_layers(self.features(spectrogram))  # [B, bottleneck, L]
+    def bottleneck(self, features: Tensor) -> Tensor:
+        """What `features` returned -> latents."""
+        x = self.bottleneck_layers(features)  # [B, bottleneck, L]
         return torch.tanh(self.conv_out(self.norm_out(x, silu=True)))
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        return self.bottleneck(self.features(spectrogram))

@@ -28,7 +28,9 @@ PACKAGES = ["lightning.pytorch", "pytorch_lightning"]
 CLIPS = torch.from_numpy(sound(4, 6000)).view(2, 2, 6000)
 
 
-def fit(package: str, folder: Path, callback: LogAudio, codec: EncoderDecoder, logger: Any = None, **options: Any) -> Any:
+def fit(
+    package: str, folder: Path, callback: LogAudio, codec: EncoderDecoder, logger: Any = None, **options: Any
+) -> Any:
     """Two steps in each of two epochs, with a module that holds the codec's networks, and a frozen layer."""
     pl = import_module(package)
 
@@ -92,7 +94,12 @@ def test_reconstructions_are_logged(tmp_path: Path, tiny: EncoderDecoder, packag
 
 def test_generated_latents_are_decoded(tmp_path: Path, tiny: EncoderDecoder) -> None:
     latents = torch.randn(1, 64, 3)
-    fit(PACKAGES[0], tmp_path, LogDecoded(lambda module: latents * module.last.in_features / 2, tiny, every_n_epochs=2), tiny)
+    fit(
+        PACKAGES[0],
+        tmp_path,
+        LogDecoded(lambda module: latents * module.last.in_features / 2, tiny, every_n_epochs=2),
+        tiny,
+    )
     steps, samples, rate = played(board(tmp_path), "clip 0/decoded")
     assert (steps, rate) == ([4], 44100)
     assert relative_error(samples, tiny.decode(latents, seed=0)[0]) < 1e-2

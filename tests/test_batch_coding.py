@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from music2latent import EncoderDecoder, spectrogram
+from music2latent.batch_coding import BatchCoding, _coverage
 from music2latent.chunks import ChunkPlan
-from music2latent.integrations.batch_coding import BatchCoding, _coverage
 
-from ..helpers import gradient, reference_checkpoint, relative_error, sound
+from .helpers import gradient, reference_checkpoint, relative_error, sound
 
 PLAN = ChunkPlan(6, 2)
 EDGE, FRAME = 1536, 4096

@@ -1,7 +1,7 @@
 """`BatchCoding`: batches of signals to latents and back, every sample kept, with gradients, on the signals' device.
 
-`encode` and `decode` of the codec leave the ends out, and `compress` and `decompress` take one signal at a time and have
-no gradients; the frameworks here want all of it. The arithmetic is that of `compress` and `decompress`.
+`encode` and `decode` of the codec leave the ends out; `compress` and `decompress`, whose arithmetic this is, take one
+signal at a time and have no gradients.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import spectrogram
-from ..autoencoder import Autoencoder
-from ..chunk_coding import decode_batch
-from ..chunks import ChunkPlan, decoder_overlap, encoder_context
-from ..codec import CHUNK_SECONDS
+from . import spectrogram
+from .autoencoder import Autoencoder
+from .chunk_coding import decode_batch
+from .chunks import CHUNK_SECONDS, ChunkPlan, decoder_overlap, encoder_context
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +65,7 @@ class BatchCoding:
         config = self.model.config
         plan = self._plan(decoder_overlap(config))
         scaled = latents.to(self.model.device, torch.float32) * self.latent_scale
-        audio = decode_batch(self.model, scaled, plan, len(latents), num_steps=num_steps, seed=seed, noise=None)
+        audio = decode_batch(self.model, scaled, plan, len(latents), num_steps=num_steps, seed=seed)
         kept = slice(self.lead, self.lead + num_samples)
         coverage = _coverage(config.n_fft, latents.shape[-1] * config.columns_per_latent)
         return (audio[:, kept] / coverage[kept]).clamp(-1, 1).to(latents.device)
