@@ -6,40 +6,81 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .audio import check_writable, open_audio, write_audio
+import numpy as np
+
+from .audio import WRITTEN, check_writable, open_audio, subtype_like, write_audio
 from .codec import EncoderDecoder
+from .errors import InputError
+from .files import check_suffix, replacing, stored_bits
 from .latents import Latents
+from .m2l import LatentsFile
+from .opening import AudioFile
 from .progress import Progress
+
+FEATURES_SUFFIX = ".npy"
 
 
 def encode_file(
     codec: EncoderDecoder,
-    audio: Path,
+    audio: AudioFile,
     target: Path,
     *,
     coding_rate: int | None = None,
     dtype: str = "float16",
+    overwrite: bool = True,
     progress: Progress | None = None,
 ) -> Latents:
-    """An audio file -> an `.m2l` file; returns its content before rounding. Arguments as in `compress` and `save`."""
+    """Audio -> an `.m2l` file; returns its content before rounding. Arguments as in `compress` and `save`."""
     latents = codec.compress(audio, coding_rate=coding_rate, progress=progress)
-    latents.save(target, dtype=dtype)
+    latents.save(target, dtype=dtype, overwrite=overwrite)
     return latents
+
+
+def encode_features_file(
+    codec: EncoderDecoder,
+    audio: AudioFile,
+    target: Path,
+    *,
+    coding_rate: int | None = None,
+    dtype: str = "float16",
+    overwrite: bool = True,
+    progress: Progress | None = None,
+) -> tuple[int, ...]:
+    """Audio -> the encoder's features as an `.npy` file `[C, feature_dim, L]`; returns their shape.
+
+    Raises:
+        InputError: as `encode_file`, or features that float16 cannot hold.
+    """
+    check_suffix(target, FEATURES_SUFFIX, "features")
+    stored_bits(dtype)
+    features = codec.compress(audio, coding_rate=coding_rate, features=True, progress=progress).features
+    assert features is not None  # as asked for
+    with np.errstate(over="ignore"):
+        stored = features.numpy().astype(dtype)
+    if not np.isfinite(stored).all():
+        raise InputError(f"{target}: features beyond float16's 65504; store them as float32")
+    with replacing(target, overwrite=overwrite) as partial, partial.open("wb") as file:
+        np.save(file, stored, allow_pickle=False)
+    return stored.shape
 
 
 def decode_file(
     codec: EncoderDecoder,
-    path: Path,
+    file: LatentsFile,
     target: Path,
     *,
-    seed: int = 0,
+    seed: int | None = 0,
     num_steps: int = 1,
+    subtype: str | None = None,
+    overwrite: bool = True,
     progress: Progress | None = None,
 ) -> Latents:
-    """An `.m2l` file -> an audio file in the format of its suffix; arguments as in `decompress`."""
-    latents = Latents.load(path)
-    check_writable(target, latents.sample_rate, latents.channels)
-    _write(codec, latents, target, seed, num_steps, progress)
+    """An `.m2l` file -> an audio file in the format of its suffix; arguments as in `decompress` and `write_audio`."""
+    latents = Latents.load(file)
+    check_writable(target, latents.sample_rate, latents.channels, subtype)
+    blocks = codec.decompress_blocks(latents, seed=seed, num_steps=num_steps, progress=progress)
+    facts = (latents.sample_rate, latents.channels, latents.num_samples)
+    write_audio(target, blocks, *facts, subtype=subtype, overwrite=overwrite)
     return latents
 
 
@@ -54,27 +95,34 @@ class Reconstruction:
 
 def reconstruct_file(
     codec: EncoderDecoder,
-    audio: Path,
+    audio: AudioFile,
     target: Path,
     *,
     coding_rate: int | None = None,
-    seed: int = 0,
+    seed: int | None = 0,
     num_steps: int = 1,
+    subtype: str | None = None,
+    overwrite: bool = True,
     progress: Progress = lambda done: None,
 ) -> Reconstruction:
-    """An audio file -> an audio file of the same rate, channels and length, through latents as a file stores them."""
+    """Audio -> an audio file of the same rate, channels and length, and subtype where it can hold that, through latents
+    as a file stores them."""
     source = open_audio(audio)
-    check_writable(target, source.sample_rate, source.channels)
+    if subtype is None and target.suffix.lower() in WRITTEN:
+        subtype = subtype_like(target, source.subtype)
+    check_writable(target, source.sample_rate, source.channels, subtype)
     begun = time.perf_counter()
     # Decoding takes about three times as long as encoding.
-    latents = codec.compress(audio, coding_rate=coding_rate, progress=lambda done: progress(done / 4)).rounded()
+    latents = codec.compress(source, coding_rate=coding_rate, progress=lambda done: progress(done / 4)).rounded()
     encoded = time.perf_counter()
-    _write(codec, latents, target, seed, num_steps, lambda done: progress(1 / 4 + done * 3 / 4))
+    blocks = codec.decompress_blocks(
+        latents, seed=seed, num_steps=num_steps, progress=lambda done: progress(1 / 4 + done * 3 / 4)
+    )
+    facts = (latents.sample_rate, latents.channels, latents.num_samples)
+    write_audio(target, blocks, *facts, subtype=subtype, overwrite=overwrite)
     return Reconstruction(latents, encoded - begun, time.perf_counter() - encoded)
 
 
-def _write(
-    codec: EncoderDecoder, latents: Latents, target: Path, seed: int, num_steps: int, progress: Progress | None
-) -> None:
-    blocks = codec.decompress_blocks(latents, seed=seed, num_steps=num_steps, progress=progress)
-    write_audio(target, blocks, latents.sample_rate, latents.channels, latents.num_samples)
+def warm_up(codec: EncoderDecoder) -> None:
+    """Run once what is slow the first time, so that it is not measured with the rest."""
+    codec.reconstruct(np.zeros(1, np.float32), codec.sample_rate)

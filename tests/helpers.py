@@ -108,12 +108,15 @@ def pt_file(path: Path, **content: Any) -> Path:
     return path
 
 
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
 class Result:
     """One run of the command line, in this process: importing torch anew for each would take most of the time."""
 
     def __init__(self, *arguments: object) -> None:
         out, err = io.StringIO(), io.StringIO()
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
         try:
             with (
                 pytest.MonkeyPatch.context() as patch,

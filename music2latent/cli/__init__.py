@@ -12,6 +12,7 @@ from .. import __version__
 from ..errors import InputError
 from . import coding, evaluation, live, models, training
 from .options import grouped
+from .output import complain
 
 
 def _print_version(asked: bool) -> None:
@@ -30,7 +31,6 @@ def _make_app() -> typer.Typer:
     app = typer.Typer(
         name="music2latent",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -55,13 +55,18 @@ class _Interrupted(BaseException):
 def main() -> None:
     """Entry point: refused input is one line and exit code 1, wrong usage exit code 2."""
     interrupted = False
+    signals = [signal.SIGINT, signal.SIGTERM]
+    # Not under nohup, which has it ignored.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signals.append(signal.SIGHUP)
 
     def interrupt(*_: object) -> None:
         nonlocal interrupted
-        interrupted = True
-        raise _Interrupted
+        if not interrupted:  # once: another one must not break off the cleaning up
+            interrupted = True
+            raise _Interrupted
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in signals:
         signal.signal(number, interrupt)
     try:
         app()
@@ -69,9 +74,9 @@ def main() -> None:
         if interrupted:
             # Raised inside Python's own locks, the interrupt may surface as another error, or leave a thread running
             # that would abort the interpreter's shutdown. Context managers on the way up have removed partial files.
-            typer.echo("error: interrupted; nothing half-written was left", err=True)
+            complain("error: interrupted; nothing half-written was left")
             os._exit(1)
-        if not isinstance(error, (InputError, OSError)):
+        if not isinstance(error, (InputError, OSError, MemoryError)):
             raise
-        typer.echo(f"error: {error}", err=True)
+        complain(f"error: {error or 'out of memory'}")
     raise SystemExit(1)

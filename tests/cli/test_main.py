@@ -13,7 +13,7 @@ import pytest
 
 from music2latent import __version__
 
-from ..helpers import INTERRUPTED, Result, audio_file, posix
+from ..helpers import INTERRUPTED, SIGNALS, Result, audio_file, posix
 
 DECODE_UNTIL_LINE = """
 import os, signal, sys, torch, music2latent.codec
@@ -39,6 +39,14 @@ main()
 """
 
 
+ENCODE_UNDER_HANGUP = """
+import threading
+from music2latent.cli import main
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGHUP)).start()
+main()
+"""
+
+
 def _decode(tmp_path: Path, model: str, *command: str) -> subprocess.Popen[str]:
     song = audio_file(tmp_path / "a.wav", 1, 44100 * 120)
     assert Result("encode", song, "-m", model).code == 0
@@ -47,16 +55,29 @@ def _decode(tmp_path: Path, model: str, *command: str) -> subprocess.Popen[str]:
 
 
 @posix
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_interrupt_leaves_nothing(tmp_path: Path, model: str, number: signal.Signals) -> None:
     process = _decode(tmp_path, model, "-m", "music2latent")
     while not any(name.endswith(".partial.flac") for name in os.listdir(tmp_path)):
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(number)
+    for _ in range(3):
+        process.send_signal(number)
+        time.sleep(0.02)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == INTERRUPTED
     assert sorted(os.listdir(tmp_path)) == ["a.m2l", "a.wav"]
+
+
+@posix
+def test_nohup(tmp_path: Path, model: str) -> None:
+    song = audio_file(tmp_path / "a.wav", 1, 44100 * 20)
+    code = f"import os, signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n{ENCODE_UNDER_HANGUP}"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "encode", str(song), "-m", model], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "a.m2l").exists()
 
 
 @posix

@@ -12,7 +12,7 @@ import typer
 
 from music2latent import InputError
 from music2latent.cli import app
-from music2latent.cli.options import CodecOptions, grouped
+from music2latent.cli.options import CodecOptions, Existing, grouped
 from music2latent.cli.paths import Job
 
 
@@ -29,8 +29,8 @@ def test_a_group_becomes_its_fields_and_comes_back_as_one() -> None:
         found.append((name, sizes, loud))
 
     command = grouped(verb)
-    assert list(inspect.signature(command).parameters) == ["name", "width", "height", "loud"]
-    command(name="a", width=5, height=6, loud=True)
+    assert list(inspect.signature(command).parameters) == ["name", "width", "height", "loud", "verbose", "quiet"]
+    command(name="a", width=5, height=6, loud=True, verbose=False, quiet=False)
     assert found == [("a", Sizes(width=5, height=6), True)]
 
 
@@ -42,14 +42,17 @@ def test_the_same_option_is_the_same_in_every_verb() -> None:
                 "device",
                 "dtype",
                 "seed",
+                "steps",
                 "force",
+                "verbose",
+                "quiet",
                 "save_dtype",
                 "compile",
                 "batch_size",
                 "coding_rate",
             ):
                 shared.setdefault(option.name, set()).add((option.help, tuple(option.opts)))
-    assert len(shared) == 8
+    assert len(shared) == 11
     assert all(len(kinds) == 1 for kinds in shared.values()), shared
 
 
@@ -57,6 +60,7 @@ def test_a_result_that_exists_is_refused_before_the_model_is_loaded(tmp_path: Pa
     target = tmp_path / "a.m2l"
     target.touch()
     with pytest.raises(InputError, match="exists already"):
-        CodecOptions(model="no such model").load_for([Job(target, target)], force=False)
-    with pytest.raises(InputError, match="unknown model"):
-        CodecOptions(model="no such model").load_for([Job(target, target)], force=True)
+        CodecOptions(model="no such model").load_for([Job(target, target)], Existing())
+    for existing in (Existing(force=True), Existing(skip_existing=True)):
+        with pytest.raises(InputError, match="unknown model"):
+            CodecOptions(model="no such model").load_for([Job(target, target)], existing)

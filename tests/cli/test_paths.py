@@ -5,13 +5,22 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..helpers import Result, audio_file, posix
+from ..helpers import Result, audio_file, check_refused, posix
 
 
 def test_several_files(tmp_path: Path, model: str) -> None:
     files = [audio_file(tmp_path / "a.wav"), audio_file(tmp_path / "b.wav")]
     assert Result("encode", *files, "-m", model, "-o", tmp_path / "out").code == 0
     assert sorted(os.listdir(tmp_path / "out")) == ["a.m2l", "b.m2l"]
+
+
+def test_one_file_for_several_results(tmp_path: Path, model: str) -> None:
+    files = [audio_file(tmp_path / "a.wav"), audio_file(tmp_path / "b.wav")]
+    message = "multi.m2l: one file for 2 results; name a folder"
+    for inputs in (files, [tmp_path]):
+        check_refused(tmp_path, message, "encode", *inputs, "-m", model, "-o", tmp_path / "multi.m2l")
+    assert Result("encode", *files, "-m", model, "-o", tmp_path / "v0.2").code == 0
+    assert sorted(os.listdir(tmp_path / "v0.2")) == ["a.m2l", "b.m2l"]
 
 
 def test_reconstructions_are_not_inputs(tmp_path: Path, model: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
 from music2latent import Latents
@@ -20,20 +23,60 @@ def test_folders_are_mirrored_and_one_bad_file_does_not_stop_the_rest(tmp_path: 
     done = Result("encode", folder, "-m", model, "-o", out)
     assert done.code == 1
     assert "bad.wav: not audio" in done.err
-    assert "1 of 4 failed; the rest is done" in done.err
+    assert done.err.endswith("\n4 files: 3 done, 1 failed\n")
     found = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     assert found == ["a.m2l", "deep/b.m2l", "deep/er/c.m2l"]
     assert Result("decode", out, "-m", model, "-f", "flac").code == 0
-    assert (out / "deep" / "er" / "c.flac").exists()
+    assert (out / "deep" / "er" / "c.decoded.flac").exists()
+
+
+def test_a_folder_twice(tmp_path: Path, model: str) -> None:
+    folder = tmp_path / "in"
+    for name in ("a.wav", "b.wav", "c.wav"):
+        audio_file(folder / name)
+    assert Result("encode", folder, "-m", model).code == 0
+    (folder / "bad.wav").write_text("not audio")
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.m2l")}
+    again = Result("encode", folder, "-m", model)
+    assert again.code == 1
+    assert [line.split(": ")[0] for line in again.err.splitlines()] == ["error", "error", "4 files"]
+    assert f"{folder / 'a.m2l'}: exists already, as 2 more results do; " in again.err
+    assert again.err.endswith("4 files: 0 done, 4 failed\n")
+    audio_file(folder / "d.wav")
+    skipping = Result("encode", folder, "-m", model, "--skip-existing")
+    assert skipping.code == 1
+    assert skipping.err.endswith("5 files: 1 done, 3 skipped (they exist already), 1 failed\n")
+    (folder / "bad.wav").unlink()
+    done = Result("encode", folder, "-m", model, "--skip-existing")
+    assert (done.code, done.out, done.err) == (0, "", "4 files: 0 done, 4 skipped (they exist already)\n")
+    assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_two_inputs_with_one_output(tmp_path: Path, model: str) -> None:
     audio_file(tmp_path / "a.wav")
     audio_file(tmp_path / "a.flac")
-    done = Result("encode", tmp_path, "-m", model)
+    audio_file(tmp_path / "b.wav")
+    assert Result("encode", tmp_path, "-m", model, "-o", tmp_path / "out").code == 0
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.flac.m2l", "a.wav.m2l", "b.m2l"]
+    other = audio_file(tmp_path / "other" / "a.wav")
+    done = Result("encode", tmp_path / "a.wav", other, "-m", model, "-o", tmp_path / "both")
     assert done.code == 1
-    assert f"a.wav: its result would replace that of {tmp_path / 'a.flac'}; rename one of them" in done.err
-    assert Latents.load(tmp_path / "a.m2l").num_samples == 9000
+    assert f"{other}: its result would replace that of {tmp_path / 'a.wav'}; rename one of them" in done.err
+    assert os.listdir(tmp_path / "both") == ["a.wav.m2l"]
+
+
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    song, write = audio_file(tmp_path / "a.wav"), Latents.save
+
+    def save(latents: Latents, path: Path, **options: Any) -> None:
+        path.write_text("precious")
+        write(latents, path, **options)
+
+    monkeypatch.setattr(Latents, "save", save)
+    done = Result("encode", song, "-m", model)
+    assert done.code == 1
+    assert "written by another program meanwhile" in done.err
+    assert (tmp_path / "a.m2l").read_text() == "precious"
 
 
 def test_several_files_at_a_time(tmp_path: Path, model: str) -> None:
