@@ -20,7 +20,7 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 
 # Modules of the core in dependency order: each imports from lower lines alone.
 CORE = [
-    "live",
+    "live doctor",
     "transcoding streaming info",
     "codec",
     "pretrained",
