@@ -22,8 +22,18 @@ EXTRAS = {
 """Import names of the packages of every extra in pyproject.toml."""
 
 
+def missing(extra: str) -> list[str]:
+    """The packages of an extra that are not installed, found out without importing them."""
+    return [name for name in EXTRAS[extra] if find_spec(name) is None]
+
+
+def pip_line(extra: str) -> str:
+    """What installs an extra."""
+    return f"pip install 'music2latent[{extra}]'"
+
+
 def require(extra: str) -> None:
-    """Find out whether an extra is installed, without importing it.
+    """Find out whether an extra is installed.
 
     Raises:
         InputError: a package of it is missing; with the line that installs it.

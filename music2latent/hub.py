@@ -103,14 +103,16 @@ def endpoint(named: str | None = None) -> str:
     return address.rstrip("/")
 
 
-def why_silent(url: str) -> str | None:
-    """Why there is no hub behind an address; None if it answers. One request, of `PATIENCE` seconds at most."""
+def why_silent(url: str, patience: float | None = None) -> str | None:
+    """Why there is no hub behind an address; None if it answers. One request, of so many seconds at most: `PATIENCE` by
+    default, or what `HF_HUB_ETAG_TIMEOUT` says."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session  # type: ignore[attr-defined]  # at the top only of newer releases
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    patience = constants.HF_HUB_ETAG_TIMEOUT if "HF_HUB_ETAG_TIMEOUT" in os.environ else PATIENCE
+    if patience is None:
+        patience = constants.HF_HUB_ETAG_TIMEOUT if "HF_HUB_ETAG_TIMEOUT" in os.environ else PATIENCE
     outcome: list[str | None] = []
 
     def ask() -> None:

@@ -10,16 +10,17 @@ from .audio import FORMATS, open_audio
 from .autoencoder import parameter_shapes
 from .latents import SUFFIX, Latents
 from .pretrained import load_checkpoint
+from .settings import default_model
 
 
-def facts_of(name: str) -> dict[str, Any]:
-    """Facts by name; the suffix says whether it is audio, latents or else a model.
+def facts_of(name: str | None = None) -> dict[str, Any]:
+    """Facts by name; the suffix says whether it is audio, latents or else a model. None is the default model.
 
     Raises:
         InputError: what cannot be read.
     """
-    suffix = Path(name).suffix.lower()
-    if suffix in FORMATS:
+    suffix = Path(name or "").suffix.lower()
+    if name and suffix in FORMATS:
         source = open_audio(name)
         return {
             "audio": name,
@@ -29,7 +30,7 @@ def facts_of(name: str) -> dict[str, Any]:
             "num_samples": source.num_samples,
             "seconds": round(source.duration, 3),
         }
-    if suffix == SUFFIX:
+    if name and suffix == SUFFIX:
         latents = Latents.load(name)
         return {
             "latents": name,
@@ -42,10 +43,12 @@ def facts_of(name: str) -> dict[str, Any]:
             "model_id": latents.model_id,
             "fingerprint": latents.fingerprint,
         }
+    default = default_model()
     checkpoint = load_checkpoint(name)
     config = checkpoint.config
     return {
-        "model": name,
+        "model": default.name if name is None else name,
+        "default_model": str(default),
         "model_id": checkpoint.model_id,
         "num_parameters": sum(shape.numel() for shape in parameter_shapes(config).values()),
         "latent_dim": config.latent_dim,

@@ -20,8 +20,8 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 
 # Modules of the core in dependency order: each imports from lower lines alone.
 CORE = [
-    "live inference",
-    "transcoding streaming info doctor",
+    "live inference doctor",
+    "transcoding streaming info",
     "codec",
     "codec_module batch_coding",
     "pretrained",

@@ -17,3 +17,9 @@ def test_a_card_has_the_hubs_header_and_what_is_known() -> None:
     assert body.startswith("# piano\n\nTrained on pianos.\n\nLicence: CC0.")
     assert body.endswith("```\n\nLatent scale 0.1.\n")
     assert "EncoderDecoder(model=" in body
+
+
+def test_what_is_not_known_is_said_to_be_so() -> None:
+    card = model_card(replace(reference_checkpoint("tiny"), model_id="pi\n---\nano", provenance=" ", license=""))
+    assert "# pi --- ano\n\nWho trained it, and on what, is not recorded.\n\nNo licence is stated. Use it with" in card
+    assert "Licence: ." not in card

@@ -10,7 +10,7 @@ import typer
 
 from .. import __version__
 from ..errors import InputError
-from . import coding, evaluation, live, models, training
+from . import coding, doctor, evaluation, live, models, training
 from .options import grouped
 from .output import complain
 
@@ -37,7 +37,7 @@ def _make_app() -> typer.Typer:
     app.callback()(_options)
     for verb in (
         *(coding.encode, coding.decode, coding.reconstruct, live.live),
-        *(models.info, models.convert, training.train, training.export_weights),
+        *(models.info, models.convert, doctor.doctor, training.train, training.export_weights),
     ):
         app.command()(grouped(verb))
     app.command(cls=evaluation.Lists)(grouped(evaluation.evaluate))

@@ -16,24 +16,55 @@ from .running import finish
 
 
 def info(
-    inputs: Annotated[list[str], typer.Argument(help="Audio or .m2l files, checkpoints, or names of models.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Audio or .m2l files, checkpoints, or names of models. Default: the default model."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per input.")] = False,
 ) -> None:
-    """What a file or a model is."""
+    """What a file or a model is, and which model is the default."""
     from ..info import facts_of
 
+    names: list[str | None] = [*inputs] if inputs else [None]
     failures = []
-    for name in inputs:
+    for name in names:
         try:
-            facts = facts_of(name)
+            print_facts(facts_of(name), as_json)
         except InputError as error:
             failures.append(error)
-            continue
-        if as_json:
-            typer.echo(json.dumps(facts))
+        except (OSError, MemoryError) as error:
+            failures.append(InputError(f"{name}: {error or 'out of memory'}"))
+    finish(failures, len(names))
+
+
+def print_facts(facts: dict[str, Any], as_json: bool) -> None:
+    """As one line of JSON, or as lines of names and values, those of a dict under its name, and an empty one."""
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            _print_fact(key, "")
+            for inner, fact in value.items():
+                _print_fact(f"  {inner:<16}", _in_words(fact))
         else:
-            typer.echo("\n".join(f"{key:<14} {value}" for key, value in facts.items()) + "\n")
-    finish(failures, len(inputs))
+            _print_fact(key, value)
+    typer.echo()
+
+
+def _in_words(fact: Any) -> str:
+    if isinstance(fact, dict):
+        return ", ".join(f"{key} {_in_words(value)}" for key, value in fact.items())
+    if isinstance(fact, list):
+        return ", ".join(map(str, fact)) or "none"
+    if isinstance(fact, bool):
+        return "yes" if fact else "no"
+    return "none" if fact is None else str(fact)
+
+
+def _print_fact(name: str, fact: Any) -> None:
+    """One line, out of which nothing that a file says of itself breaks."""
+    typer.echo(f"{name:<14} {fact}".rstrip())
 
 
 def convert(
