@@ -31,7 +31,7 @@ CORE = [
     "consistency nn.encoder nn.upsampler nn.denoiser",
     "nn.layers",
     "nn.fused noise chunks spectrogram stft latents audio",
-    "arrays resampling files extras devices threads progress config",
+    "arrays resampling files extras devices threads progress config unpickling",
     "errors",
 ]
 LINE = {module: number for number, modules in enumerate(CORE) for module in modules.split()}
