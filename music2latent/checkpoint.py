@@ -5,24 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import safetensors
 import torch
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from .autoencoder import Autoencoder, parameter_shapes
 from .chunks import ChunkPlan
-from .config import ModelConfig
+from .config import ModelConfig, shown
 from .errors import InputError
 from .files import check_suffix, replacing, stored_bits
 
 FORMAT = "music2latent.model"
 FORMAT_VERSION = 1
 SUFFIX = ".safetensors"
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+MOST_LATENTS = 4096
+"""In a chunk that a model brings with it: of the official shape six minutes, and memory grows with them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,8 @@ class Checkpoint:
     """Licence of the weights."""
 
     def __post_init__(self) -> None:
-        _check_weights(self.state_dict, self.config, self.model_id)
+        _check_facts(self)
+        _check_weights(self.state_dict, self.config)
 
     def fingerprint(self) -> str:
         """See `fingerprint`."""
@@ -74,17 +78,37 @@ def fingerprint(config: ModelConfig, weights: Mapping[str, Tensor], latent_scale
     return digest.hexdigest()
 
 
-def _check_weights(weights: Mapping[str, Tensor], config: ModelConfig, name: str) -> None:
+def _check_facts(checkpoint: Checkpoint) -> None:
+    """Refuse what is known about the weights where it cannot be."""
+
+    def within(value: object, low: float, high: float) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+    if not within(scale := checkpoint.latent_scale, 1e-6, 1e3):
+        raise InputError(f"latent_scale = {shown(scale)}; accepted: numbers from 1e-06 to 1000")
+    dim = checkpoint.config.latent_dim
+    for name, low in {"latent_mean": -1.0, "latent_std": 0.0}.items():
+        values = getattr(checkpoint, name)
+        if len(values) not in (0, dim) or not all(within(value, low, 1.0) for value in values):
+            raise InputError(f"{name} = {shown(values)}; accepted: {dim} numbers from {low:g} to 1, or none")
+    plan = checkpoint.chunk_plan
+    if plan is not None and plan.length > MOST_LATENTS:
+        raise InputError(f"a model's own chunks of {plan.length} latents; accepted: up to {MOST_LATENTS}")
+
+
+def _check_weights(weights: Mapping[str, Tensor], config: ModelConfig) -> None:
     """Refuse weights that do not fit, naming the keys."""
     expected = parameter_shapes(config)
+    both = [key for key in expected if key in weights]
     problems = {
         "missing": [key for key in expected if key not in weights],
-        "unexpected": [key for key in weights if key not in expected],
+        "unexpected": [f"{key!s:.80}" for key in weights if key not in expected],
         "of another shape": [
-            f"{key} {list(weights[key].shape)} instead of {list(shape)}"
-            for key, shape in expected.items()
-            if key in weights and weights[key].shape != shape
+            f"{key} {list(weights[key].shape)} instead of {list(expected[key])}"
+            for key in both
+            if weights[key].shape != expected[key]
         ],
+        "not of a float type": [f"{key} {weights[key].dtype}" for key in both if weights[key].dtype not in FLOATS],
     }
     found = [
         f"{kind}: {', '.join(keys[:3])}{f' and {len(keys) - 3} more' if len(keys) > 3 else ''}"
@@ -92,40 +116,60 @@ def _check_weights(weights: Mapping[str, Tensor], config: ModelConfig, name: str
         if keys
     ]
     if found:
-        raise InputError(f"{name}: weights do not fit the configuration; {'; '.join(found)}")
+        raise InputError(f"weights do not fit the configuration; {'; '.join(found)}")
+    for key, weight in weights.items():
+        if not bool(weight.detach().float().isfinite().all()):
+            raise InputError(f"weights that are NaN, infinite or beyond float32: {key}")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name the file in what is said of it, and say whatever can go wrong with one in one line."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # readers of damaged files raise nearly everything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: truncated or damaged, or not a model file ({reason:.120})") from error
 
 
 def read_safetensors(path: Path) -> Checkpoint:
-    """Read one of our files; its weights are memory-mapped.
+    """Read one of our files, whole: a file that is mapped and then truncated would end the process.
 
     Raises:
         InputError: a damaged or foreign file, or one of another version.
     """
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise InputError(f"{path}: a safetensors file, but not a model of this package")
-            if metadata.get("format_version") != str(FORMAT_VERSION):
-                raise InputError(
-                    f"{path}: model format version {metadata.get('format_version')}, this package reads "
-                    f"{FORMAT_VERSION}; a newer release of music2latent may read it"
-                )
-            state_dict = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    with reading(path):
+        state_dict, metadata = _unpack(path.read_bytes())
+        if metadata.get("format") != FORMAT:
+            raise InputError("a safetensors file, but not a model of this package")
+        if metadata.get("format_version") != str(FORMAT_VERSION):
+            raise InputError(
+                f"model format version {metadata.get('format_version'):.20}, this package reads "
+                f"{FORMAT_VERSION}; a newer release of music2latent may read it"
+            )
         statistics, plan = json.loads(metadata["latents"]), json.loads(metadata["chunk_plan"])
         return Checkpoint(
             config=ModelConfig.from_dict(json.loads(metadata["config"])),
             state_dict=state_dict,
             model_id=metadata["model_id"],
-            latent_scale=float(statistics["scale"]),
+            latent_scale=statistics["scale"],
             latent_mean=tuple(statistics["mean"]),
             latent_std=tuple(statistics["std"]),
-            chunk_plan=ChunkPlan(*plan) if plan else None,
+            chunk_plan=None if plan is None else ChunkPlan(*plan),
             provenance=metadata["provenance"],
             license=metadata["license"],
         )
-    except (safetensors.SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: damaged, or not a model of this package ({error})") from error
+
+
+def _unpack(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata; `load` checks that the header fits the content, and drops the metadata."""
+    state_dict = load(content)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return state_dict, header.get("__metadata__", {})
 
 
 def check_model_path(path: Path) -> None:
@@ -142,7 +186,7 @@ def write_safetensors(path: str | os.PathLike[str], checkpoint: Checkpoint, *, d
         dtype: `float32`, or `float16`, to which the weights are rounded.
 
     Raises:
-        InputError: another suffix or dtype, or a place that cannot be written.
+        InputError: another suffix or dtype, weights that float16 cannot hold, or a place that cannot be written.
     """
     check_model_path(Path(path))
     stored_bits(dtype)
@@ -150,6 +194,9 @@ def write_safetensors(path: str | os.PathLike[str], checkpoint: Checkpoint, *, d
         name: checkpoint.state_dict[name].detach().to("cpu", getattr(torch, dtype)).contiguous()
         for name in parameter_shapes(checkpoint.config)
     }
+    for name, weight in weights.items():
+        if not bool(weight.isfinite().all()):
+            raise InputError(f"{path}: {name} is beyond float16's 65504; store the weights with dtype='float32'")
     statistics = {
         "scale": checkpoint.latent_scale,
         "mean": list(checkpoint.latent_mean),

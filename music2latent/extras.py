@@ -24,7 +24,7 @@ EXTRAS = {
 
 def missing(extra: str) -> list[str]:
     """The packages of an extra that are not installed, found out without importing them."""
-    return [name for name in EXTRAS[extra] if find_spec(name) is None]
+    return _missing(EXTRAS[extra])
 
 
 def pip_line(extra: str) -> str:
@@ -38,11 +38,14 @@ def require(extra: str) -> None:
     Raises:
         InputError: a package of it is missing; with the line that installs it.
     """
-    require_packages(EXTRAS[extra], f"'music2latent[{extra}]'")
+    require_packages(EXTRAS[extra], pip_line(extra))
 
 
-def require_packages(names: Iterable[str], distributions: str) -> None:
-    """The same for packages that no extra brings, by their import names; pip knows them as `distributions`."""
-    missing = [name for name in names if find_spec(name) is None]
-    if missing:
-        raise InputError(f"{', '.join(missing)} not installed; run: pip install {distributions}")
+def require_packages(names: Iterable[str], line: str) -> None:
+    """The same for packages by their import names, which this line installs."""
+    if absent := _missing(names):
+        raise InputError(f"{', '.join(absent)} not installed; run: {line}")
+
+
+def _missing(names: Iterable[str]) -> list[str]:
+    return [name for name in names if find_spec(name) is None]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
-import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from .autoencoder import parameter_shapes
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, reading
 from .config import PRESETS, ModelConfig
 from .errors import InputError
+from .unpickling import Archive, StoredTensor
 
 REPO = "SonyCSLParis/music2latent"
 FILE = "music2latent.pt"
@@ -33,60 +29,74 @@ def read_pt(path: Path, model_id: str | None = None) -> Checkpoint:
     Raises:
         InputError: a damaged file, one that holds anything but tensors and numbers, or one of another layout.
     """
-    content = _load(path)
-    weights = content.get("gen_state_dict") if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
-        found = ", ".join(map(str, content))[:80] if isinstance(content, dict) else type(content).__name__
-        raise InputError(f"{path}: expected a dict with 'gen_state_dict', found: {found}")
-    config = _config(content["config"]) if "config" in content else infer_config(weights, str(path))
-    average = content.get("ema_state_dict")
-    if average is not None:
-        names, averaged = list(parameter_shapes(config)), average.get("shadow_params", [])
-        if len(averaged) != len(names):
-            raise InputError(f"{path}: ema_state_dict holds {len(averaged)} weights, the model has {len(names)}")
-        weights = {**weights, **dict(zip(names, averaged, strict=True))}
-    # The official file holds no configuration, and no other model of its architecture is known.
-    is_official = config == PRESETS["official"] and "config" not in content
-    return Checkpoint(
-        config=config,
-        state_dict=dict(weights),
-        model_id=model_id or path.stem,
-        latent_scale=float(content.get("latent_scale", LATENT_SCALE)),
-        latent_mean=tuple(float(value) for value in content.get("latent_mean", ())),
-        latent_std=tuple(float(value) for value in content.get("latent_std", ())),
-        provenance=f"read from {path.name}",
-        license=LICENSE if is_official else "unknown",
-    )
+    with reading(path), path.open("rb") as file:
+        _check_start(file.read(64))
+        archive = Archive(file)
+        content = archive.content()
+        weights = content.get("gen_state_dict") if isinstance(content, dict) else None
+        if not isinstance(weights, dict) or not all(isinstance(weight, StoredTensor) for weight in weights.values()):
+            raise InputError(_other_layout(content, path))
+        config = _config(content["config"]) if "config" in content else infer_config(weights)
+        if (average := content.get("ema_state_dict")) is not None:
+            weights = weights | dict(zip(parameter_shapes(config), _averaged(average, config), strict=True))
+        # The official file holds no configuration, and no other model of its architecture is known.
+        is_official = config == PRESETS["official"] and "config" not in content
+        return Checkpoint(
+            config=config,
+            state_dict={key: archive.tensor(weight) for key, weight in weights.items()},
+            model_id=model_id or path.stem,
+            latent_scale=content.get("latent_scale", LATENT_SCALE),
+            latent_mean=tuple(content.get("latent_mean", ())),
+            latent_std=tuple(content.get("latent_std", ())),
+            provenance=f"read from {path.name}",
+            license=LICENSE if is_official else "unknown",
+        )
 
 
-def _load(path: Path) -> Any:
-    """Unpickle tensors, containers, numbers and numpy scalars; anything else is refused before it runs."""
-    scalar = np.float64(0).__reduce__()[0]
-    allowed: list[Any] = [
-        np.dtype,
-        *{type(np.dtype(kind)) for kind in "fdlqilBH?"},
-        *((scalar, f"numpy.{package}.multiarray.scalar") for package in ("core", "_core")),
-    ]
-    try:
-        with torch.serialization.safe_globals(allowed):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        found = re.search(r"(?:GLOBAL|Unsupported global:|Unsupported class) ([\w.]+)", str(error))
-        what = f"it asks for {found[1]}" if found else str(error).splitlines()[0]
-        raise InputError(f"{path}: holds something other than weights and numbers, not loaded ({what})") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise InputError(f"{path}: truncated, or not a PyTorch checkpoint") from error
+def _check_start(start: bytes) -> None:
+    """Refuse, by its first bytes, what is no archive of `torch.save`."""
+    if start.startswith(b"version https://git-lfs"):
+        raise InputError("a Git LFS pointer, not the file; run git lfs pull")
+    if start.startswith(b"\x80"):
+        raise InputError(
+            "a pickle, or a file of PyTorch before 1.6; if you trust it, torch.save it again with a newer one"
+        )
+    if not start.startswith(b"PK\x03\x04"):
+        raise InputError(
+            "not a model file; accepted: .safetensors files of this package, .pt files of the official package"
+        )
 
 
-def _config(values: dict[str, Any]) -> ModelConfig:
+def _other_layout(content: Any, path: Path) -> str:
+    """What came instead of an official file's content."""
+    if not isinstance(content, dict):
+        return f"expected a dict with 'gen_state_dict', found: {type(content).__name__}"
+    if {"ema", "iteration", "optimizer"} <= set(content):
+        return f"a training run's checkpoint; music2latent export-weights {path.parent} makes a model file of it"
+    return f"expected a dict with 'gen_state_dict', found: {', '.join(map(str, content)):.80}"
+
+
+def _averaged(average: Any, config: ModelConfig) -> list[StoredTensor]:
+    """The weights in an `ema_state_dict`, which are in the model's order."""
+    averaged = average.get("shadow_params") if isinstance(average, dict) else None
+    if not isinstance(averaged, list) or not all(isinstance(weight, StoredTensor) for weight in averaged):
+        raise InputError("ema_state_dict holds no list of weights, 'shadow_params'")
+    if len(averaged) != (expected := len(parameter_shapes(config))):
+        raise InputError(f"ema_state_dict holds {len(averaged)} weights, the model has {expected}")
+    return averaged
+
+
+def _config(values: Any) -> ModelConfig:
     """A configuration in the official package's words; those that shape nothing are left out."""
+    if not isinstance(values, dict):
+        raise InputError(f"config is a {type(values).__name__}, not a dict")
     ours = {"hop": "hop_length", "bottleneck_channels": "latent_dim"}
     renamed = {ours.get(key, key): value for key, value in values.items()}
     known = ModelConfig().to_dict()
     return ModelConfig.from_dict({key: value for key, value in renamed.items() if key in known})
 
 
-def infer_config(weights: Mapping[str, Tensor], name: str = "checkpoint") -> ModelConfig:
+def infer_config(weights: Mapping[str, Tensor | StoredTensor]) -> ModelConfig:
     """The configuration that gives weights these names and shapes.
 
     Shapes do not show the number of attention heads, the sample rate and the noise levels: those are taken to be the
@@ -132,4 +142,6 @@ def infer_config(weights: Mapping[str, Tensor], name: str = "checkpoint") -> Mod
             hop_length=weights["encoder.gain.scale"].shape[2] // 2,
         )
     except KeyError as error:
-        raise InputError(f"{name}: not the weights of a Music2Latent model, {error} is missing") from error
+        raise InputError(f"not the weights of a Music2Latent model, {error} is missing") from error
+    except (IndexError, ZeroDivisionError) as error:
+        raise InputError("not the weights of a Music2Latent model, their shapes have too few dimensions") from error

@@ -45,6 +45,27 @@ def reference_checkpoint(name: str) -> Checkpoint:
 
 
 @cache
+def least_checkpoint() -> Checkpoint:
+    """A model of few and small layers, for tests that read many files."""
+    config = ModelConfig(
+        base_channels=4,
+        multipliers_list=(1, 1),
+        layers_list=(1, 1),
+        attention_list=(0, 1),
+        layers_list_encoder=(1, 1),
+        attention_list_encoder=(0, 1),
+        freq_downsample_list=(0,),
+        bottleneck_base_channels=4,
+        num_bottleneck_layers=0,
+        cond_channels=4,
+        latent_dim=2,
+        hop_length=4,
+    )
+    torch.manual_seed(0)
+    return Checkpoint(config=config, state_dict=Autoencoder(config).state_dict(), model_id="least", latent_scale=0.06)
+
+
+@cache
 def reference_codec(name: str) -> EncoderDecoder:
     return EncoderDecoder(model=reference_checkpoint(name), device="cpu", dtype="float32")
 

@@ -27,7 +27,6 @@ CORE = [
     "pretrained",
     "hub",
     "official model_card",
-    "unpickling",
     "checkpoint chunk_coding",
     "autoencoder",
     "consistency nn.encoder nn.upsampler nn.denoiser",
@@ -35,7 +34,7 @@ CORE = [
     "nn.fused noise chunks spectrogram stft display m2l audio wave_stream",
     "media truncation",
     "settings hparams",
-    "arrays resampling opening files extras devices threads progress config",
+    "arrays resampling opening files extras devices threads progress config unpickling",
     "errors",
 ]
 LINE = {module: number for number, modules in enumerate(CORE) for module in modules.split()}

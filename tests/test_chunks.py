@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,14 +10,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from music2latent import InputError, chunks
+from music2latent import InputError, ModelConfig, chunks
 from music2latent.autoencoder import Autoencoder
 from music2latent.chunks import ChunkPlan, Cutter, Joiner, Padding
 from music2latent.config import PRESETS
 
 from .helpers import NoNorm, gradient, reference_checkpoint
 
-SMALL = dataclasses.replace(PRESETS["tiny"], hop_length=2)  # frame_size 16, edge 6: quick, and the same arithmetic
+# frame_size 8, edge 6: quick, and the same arithmetic
+SMALL = ModelConfig(
+    hop_length=2,
+    multipliers_list=(1, 1, 1),
+    layers_list=(1, 1, 1),
+    attention_list=(0, 0, 0),
+    layers_list_encoder=(1, 1, 1),
+    attention_list_encoder=(0, 0, 0),
+    freq_downsample_list=(0, 0),
+)
 
 plans = st.integers(0, 9).flatmap(
     lambda overlap: st.builds(ChunkPlan, st.integers(max(1, 2 * overlap), 40), st.just(overlap))
@@ -53,6 +63,12 @@ def test_margins_do_not_count() -> None:
 def test_plan_needs_room_for_two_overlaps() -> None:
     with pytest.raises(InputError, match="at least two overlaps, 16 latents"):
         ChunkPlan(15, 8)
+
+
+@pytest.mark.parametrize("bad", [(0, 0), (-4, 0), (4, -1), (float("nan"), 0), (8.5, 2), ("8", 2), ([8], 2), (2**60, 0)])
+def test_plans_that_cannot_be_used(bad: tuple[Any, Any]) -> None:
+    with pytest.raises(InputError, match=r"^chunks: (length|overlap) = .*; accepted: whole numbers from"):
+        ChunkPlan(*bad)
 
 
 def _blocks(signal: np.ndarray, sizes: list[int]) -> list[np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +73,84 @@ def test_pickled_code_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest
     torch.save(
         {"gen_state_dict": tiny_weights(), "x": Path("x")}, tmp_path / "b.pt", _use_new_zipfile_serialization=False
     )
-    with pytest.raises(InputError, match="other than weights and numbers"):
+    with pytest.raises(InputError, match=r"a pickle, or a file of PyTorch before 1\.6"):
         read_checkpoint(tmp_path / "b.pt")
     assert not (tmp_path / "EXECUTED").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a model file; accepted: .safetensors files of this package, .pt files of the official package"),
+        (b"import os\n", "not a model file"),
+        (b"\x80\x04N.", "a pickle, or a file of PyTorch before 1.6"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer, not the file; run git lfs pull"),
+        (b"PK\x03\x04", "truncated or damaged"),
+    ],
+)
+def test_what_is_no_model_file(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "script.py"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"script.py: {message}") as found:
+        read_checkpoint(path)
+    assert "weights_only" not in str(found.value)
+
+
+def test_a_training_runs_checkpoint_names_the_verb_that_makes_a_model_of_it(tmp_path: Path) -> None:
+    model = reference_checkpoint("tiny").build()
+    average, optimizer = torch.optim.swa_utils.AveragedModel(model), torch.optim.RAdam(model.parameters())
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
+    state: dict[str, Any] = {"ema": average, "optimizer": optimizer, "schedule": schedule}
+    torch.save({key: part.state_dict() for key, part in state.items()} | {"iteration": 1}, tmp_path / "last.pt")
+    with pytest.raises(InputError, match=f"music2latent export-weights {tmp_path} makes a model file of it"):
+        read_checkpoint(tmp_path / "last.pt")
+
+
+NOTHING: list[Any] = []
+BILLIONS = reduce(lambda inner, _: [inner] * 99, range(99), NOTHING)
+"""A hundred small lists, and endless when printed."""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        {"gen_state_dict": []},
+        {"gen_state_dict": {"a": 1}},
+        {"gen_state_dict": {1: torch.zeros(1)}},
+        {"gen_state_dict": {key: weight.flatten()[0] for key, weight in tiny_weights().items()}},
+        {"gen_state_dict": {key: torch.zeros(1, 10**5, 1, 1) for key in tiny_weights()}},
+        {"gen_state_dict": {key: weight.to(torch.int8) for key, weight in tiny_weights().items()}},
+        {"config": 1},
+        {"config": {"hop": []}},
+        {"config": {"layers_list": BILLIONS}},
+        {"ema_state_dict": 1},
+        {"ema_state_dict": {"shadow_params": 3}},
+        {"ema_state_dict": {"shadow_params": [1.0] * 415}},
+        {"ema_state_dict": {"shadow_params": [torch.zeros(1)] * 415}},
+        {"latent_scale": "1"},
+        {"latent_mean": 3},
+        {"latent_mean": [torch.zeros(1)] * 64},
+        {"latent_std": ["a"] * 64},
+    ],
+)
+def test_layouts_that_are_none(tmp_path: Path, content: Any) -> None:
+    whole = {"gen_state_dict": tiny_weights()} | content if isinstance(content, dict) else content
+    torch.save(whole, tmp_path / "a.pt")
+    with pytest.raises(InputError) as found:
+        read_checkpoint(tmp_path / "a.pt")
+    message = str(found.value).removeprefix(f"{tmp_path}/")
+    assert message.startswith("a.pt: ")
+    assert len(message.splitlines()) == 1
+    assert len(message) < 700
 
 
 def test_refused_pt_files(tmp_path: Path) -> None:
     path = pt_file(tmp_path / "a.pt")
     content = path.read_bytes()
-    for broken in (content[: len(content) // 2], b"not a checkpoint at all", b""):
-        path.write_bytes(broken)
-        with pytest.raises(InputError, match="truncated, or not a PyTorch checkpoint|other than weights"):
-            read_checkpoint(path)
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match="truncated or damaged, or not a model file"):
+        read_checkpoint(path)
     torch.save({"model": {"a": torch.zeros(1)}}, path)
     with pytest.raises(InputError, match="expected a dict with 'gen_state_dict', found: model"):
         read_checkpoint(path)

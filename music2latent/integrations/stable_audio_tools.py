@@ -16,7 +16,7 @@ from ..extras import require_packages
 from ..latents import as_values
 from ..pretrained import load_checkpoint
 
-require_packages(["stable_audio_tools"], "stable-audio-tools")
+require_packages(["stable_audio_tools"], "pip install stable-audio-tools")
 from stable_audio_tools.models.pretransforms import Pretransform  # noqa: E402
 
 

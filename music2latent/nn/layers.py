@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..config import norm_groups
 from . import fused
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -25,7 +26,7 @@ class GroupNorm(nn.GroupNorm):
     """Whether to keep to PyTorch's own normalisation."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(min(channels // 4, 32), channels, eps=1e-5)
+        super().__init__(norm_groups(channels), channels, eps=1e-5)
 
     def forward(self, x: Tensor, *, shift: Tensor | None = None, silu: bool = False, reuse: bool = False) -> Tensor:
         """x `[B, C, ...]`, to which shift `[B, C]` is added first. `reuse`: x may be overwritten."""
