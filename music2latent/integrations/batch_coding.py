@@ -1,7 +1,7 @@
 """`BatchCoding`: batches of signals to latents and back, every sample kept, with gradients, on the signals' device.
 
-`encode` and `decode` of the codec leave the ends out, and `compress` and `decompress` take one signal at a time and have
-no gradients; the frameworks here want all of it. The arithmetic is that of `compress` and `decompress`.
+The codec's `encode` and `decode` leave the ends out, and its `compress` and `decompress` take one signal at a time,
+without gradients; the frameworks here want all of it. The arithmetic is that of `compress` and `decompress`.
 """
 
 from __future__ import annotations

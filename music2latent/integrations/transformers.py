@@ -32,8 +32,14 @@ from ..pretrained import load_checkpoint
 from .batch_coding import BatchCoding
 
 require("transformers")
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, EncodecFeatureExtractor  # noqa: E402
-from transformers import PretrainedConfig, PreTrainedModel  # noqa: E402, I001
+from transformers import (  # noqa: E402  # noqa: E402, I001
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    EncodecFeatureExtractor,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.utils import ModelOutput  # noqa: E402
 
 MODEL_FIELDS = [field.name for field in dataclasses.fields(ModelConfig)]
@@ -142,6 +148,18 @@ class Music2LatentModel(PreTrainedModel):
 
     def _init_weights(self, module: torch.nn.Module) -> None:
         """Nothing: the networks start with initial values of their own."""
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **options: Any) -> Any:
+        """As in `PreTrainedModel`, but for weights that are missing, which would stay as memory happened to be.
+
+        Raises:
+            InputError: weights are missing.
+        """
+        model, info = super().from_pretrained(*args, output_loading_info=True, **options)
+        if missing := sorted(info["missing_keys"]):
+            raise InputError(f"{model.name_or_path}: {len(missing)} weights are missing, among them {missing[0]}")
+        return (model, info) if output_loading_info else model
 
     @classmethod
     def from_codec(cls, model: str | os.PathLike[str] | Checkpoint = DEFAULT_MODEL) -> Music2LatentModel:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from ..config import ModelConfig
 from ..stft import picture
 from .validation import Validated
