@@ -1,1 +1,1 @@
-"""The codec inside other people's frameworks: a module for each, tested against the real package (docs/integrations.md)."""
+"""The codec in other people's frameworks, a module for each (docs/integrations.md)."""

@@ -1,5 +1,5 @@
-"""Lightning callbacks that let a run be heard: fixed clips and what a model in training makes of them, or latents that it
-generates, decoded. For `lightning` and `pytorch_lightning`, and for TensorBoard and Weights & Biases.
+"""Lightning callbacks that let a run be heard: fixed clips and what a model in training makes of them, or latents that
+it generates, decoded. For `lightning` and `pytorch_lightning`, and for TensorBoard and Weights & Biases.
 """
 
 from __future__ import annotations

@@ -150,6 +150,18 @@ class Music2LatentModel(PreTrainedModel):
         """Nothing: the networks start with initial values of their own."""
 
     @classmethod
+    def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **options: Any) -> Any:
+        """As in `PreTrainedModel`, but for weights that are missing, which would stay as memory happened to be.
+
+        Raises:
+            InputError: weights are missing.
+        """
+        model, info = super().from_pretrained(*args, output_loading_info=True, **options)
+        if missing := sorted(info["missing_keys"]):
+            raise InputError(f"{model.name_or_path}: {len(missing)} weights are missing, among them {missing[0]}")
+        return (model, info) if output_loading_info else model
+
+    @classmethod
     def from_codec(cls, model: str | os.PathLike[str] | Checkpoint = DEFAULT_MODEL) -> Music2LatentModel:
         """A float32 model from what `EncoderDecoder(model=...)` takes: a name, a path, or a `Checkpoint`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Callable
 from importlib import import_module
@@ -19,25 +20,23 @@ from music2latent import EncoderDecoder, InputError
 from music2latent.integrations.lightning import LogAudio, LogDecoded, LogReconstructions
 
 from ..helpers import relative_error, sound
+from .page import run_page
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*(does not have many workers|is deprecated|smaller than the logging interval)"),
-    pytest.mark.filterwarnings("ignore:.*(exists and is not empty|isinstance.treespec)"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning warns of every thing that is small here
 PACKAGES = ["lightning.pytorch", "pytorch_lightning"]
 CLIPS = torch.from_numpy(sound(4, 6000)).view(2, 2, 6000)
 
 
 def fit(
     package: str, folder: Path, callback: LogAudio, codec: EncoderDecoder, logger: Any = None, **options: Any
-) -> Any:
-    """Two steps in each of two epochs, with a module that holds the codec's networks, and a frozen layer."""
+) -> None:
+    """Two steps in each of two epochs, with a module that holds the codec's networks, and a layer that is frozen."""
     pl = import_module(package)
 
     class Module(pl.LightningModule):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:
             super().__init__()
-            self.gen, self.frozen = codec.gen, torch.nn.Dropout().eval()
+            self.gen, self.frozen = copy.deepcopy(codec.gen), torch.nn.Dropout()
             self.last = torch.nn.Linear(2, 1)
 
         def training_step(self, batch: Tensor, _: int) -> Tensor:
@@ -49,7 +48,6 @@ def fit(
             return torch.optim.SGD(self.last.parameters(), 0.1)
 
     module = Module()
-    module.train()
     module.frozen.eval()
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -63,7 +61,6 @@ def fit(
         **options,
     )
     trainer.fit(module, torch.utils.data.DataLoader(torch.ones(4, 2), batch_size=2))
-    return module
 
 
 def board(folder: Path) -> EventAccumulator:
@@ -94,12 +91,8 @@ def test_reconstructions_are_logged(tmp_path: Path, tiny: EncoderDecoder, packag
 
 def test_generated_latents_are_decoded(tmp_path: Path, tiny: EncoderDecoder) -> None:
     latents = torch.randn(1, 64, 3)
-    fit(
-        PACKAGES[0],
-        tmp_path,
-        LogDecoded(lambda module: latents * module.last.in_features / 2, tiny, every_n_epochs=2),
-        tiny,
-    )
+    callback = LogDecoded(lambda module: latents * module.last.in_features / 2, tiny, every_n_epochs=2)
+    fit(PACKAGES[0], tmp_path, callback, tiny)
     steps, samples, rate = played(board(tmp_path), "clip 0/decoded")
     assert (steps, rate) == ([4], 44100)
     assert relative_error(samples, tiny.decode(latents, seed=0)[0]) < 1e-2
@@ -155,3 +148,12 @@ def test_refusals_when_training_starts(tmp_path: Path, tiny: EncoderDecoder) -> 
     tiny_without = type("Nothing", (), {"gen": torch.nn.Linear(1, 1)})()
     with pytest.raises(InputError, match=r"Module holds no Autoencoder; make codec.gen an attribute"):
         fit(PACKAGES[0], tmp_path, callback, tiny_without)
+
+
+def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_page("Lightning")
+    events = board(tmp_path / "runs/lightning_logs/version_0")
+    assert set(events.Tags()["audio"]) == {
+        *(f"clip {number}/{name}" for number in (0, 1) for name in ("original", "reconstruction", "decoded"))
+    }
