@@ -1,18 +1,21 @@
-"""What the README and the docs show runs: every python block, and every music2latent command."""
+"""What the README and the docs show runs: every python block, and every music2latent command. And the site's hooks."""
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from .helpers import CLIP, Result
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def _blocks(language: str) -> list[tuple[str, str]]:
@@ -34,7 +37,7 @@ def _in_a_folder_with_a_song(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(("name", "code"), _blocks("python"))
 def test_python(name: str, code: str) -> None:
-    exec(compile(code, name, "exec"), {})
+    exec(compile(code, name, "exec"), {"__name__": name})
 
 
 @pytest.mark.parametrize(("name", "commands"), _blocks("console"))
