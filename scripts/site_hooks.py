@@ -24,7 +24,13 @@ from nbconvert import MarkdownExporter
 ROOT = Path(__file__).parent.parent
 CARD = "music2latent/weights/README.md"
 OUTSIDE = (
-    *("CHANGELOG.md", "CONTRIBUTING.md", "configs/corpus-validation.txt", "benchmarks/README.md", "benchmarks/speed.png"),
+    *(
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "configs/corpus-validation.txt",
+        "benchmarks/README.md",
+        "benchmarks/speed.png",
+    ),
     *("benchmarks/backends.md", "benchmarks/quality.md", "benchmarks/training.md"),
 )
 """Files outside docs/ that are part of the site, at the same path."""
@@ -39,10 +45,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     files.append(File.generated(config, "reference/cli.md", content=command_line()))
     for notebook in [file for file in files if file.src_uri.endswith(".ipynb")]:
         files.remove(notebook)
-        body, resources = MarkdownExporter().from_filename(notebook.abs_src_path)
-        files.append(File.generated(config, notebook.src_uri.replace(".ipynb", ".md"), content=body))
-        for name, content in resources["outputs"].items():
-            files.append(File.generated(config, posixpath.join(posixpath.dirname(notebook.src_uri), name), content=content))
+        body, resources = MarkdownExporter().from_filename(str(notebook.abs_src_path))  # type: ignore[no-untyped-call]
+        contents = {notebook.src_uri.replace(".ipynb", ".md"): body} | resources["outputs"]  # pictures lie beside it
+        for uri, content in contents.items():
+            files.append(File.generated(config, uri, content=content))
     return files
 
 
