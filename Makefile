@@ -2,6 +2,8 @@
 # make test   the test suite, and its coverage      make lint   format, lint and types
 # make evaluate   the tables of docs/evaluation.md, from the corpus on
 # make bench  the tables of benchmarks/README.md, beside the official package and other codecs
+# make docs   the site, in build/site: warnings are errors, links are checked, the notebook is run
+# make tutorial   runs docs/tutorial.ipynb and keeps its new outputs
 # make wheel  the wheel, installed into an empty environment and run there
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
@@ -10,7 +12,7 @@ BIN := .venv/$(SCRIPTS)
 SETUP := pyproject.toml $(CONSTRAINTS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check-architecture lint format wheel evaluate bench clean
+.PHONY: demo test check-architecture lint format docs tutorial wheel evaluate bench clean
 
 demo: .venv/demo.done
 	$(BIN)/music2latent reconstruct examples/clip.ogg --output demo-output/clip.wav --plot --force
@@ -29,6 +31,15 @@ lint: .venv/dev.done
 format: .venv/dev.done
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+RUN_NOTEBOOK := $(BIN)/jupyter nbconvert --to notebook --execute --ExecutePreprocessor.record_timing=False
+
+docs: .venv/dev.done
+	$(RUN_NOTEBOOK) --output-dir build docs/tutorial.ipynb
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+tutorial: .venv/dev.done
+	$(RUN_NOTEBOOK) --inplace docs/tutorial.ipynb
 
 evaluate: .venv/dev.done
 	$(BIN)/python scripts/corpus.py build/corpus

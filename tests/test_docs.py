@@ -1,18 +1,21 @@
-"""What the README and the docs show runs: every python block, and every music2latent command."""
+"""What the README and the docs show runs: every python block, and every music2latent command. And the site's hooks."""
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import soundfile
 
 from .helpers import CLIP, Result
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def _blocks(language: str) -> list[tuple[str, str]]:
@@ -27,14 +30,15 @@ def _blocks(language: str) -> list[tuple[str, str]]:
 @pytest.fixture(autouse=True)
 def _in_a_folder_with_a_song(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copy(CLIP, "song.ogg")
+    samples, rate = soundfile.read(CLIP, stop=4 * 44100)
+    soundfile.write("song.ogg", samples, rate)
     Path("album").mkdir()
-    shutil.copy(CLIP, "album/one.ogg")
+    shutil.copy("song.ogg", "album/one.ogg")
 
 
 @pytest.mark.parametrize(("name", "code"), _blocks("python"))
 def test_python(name: str, code: str) -> None:
-    exec(compile(code, name, "exec"), {})
+    exec(compile(code, name, "exec"), {"__name__": name})
 
 
 @pytest.mark.parametrize(("name", "commands"), _blocks("console"))
@@ -44,3 +48,65 @@ def test_commands(name: str, commands: str) -> None:
     for line in lines:
         done = Result(*shlex.split(line, comments=True)[1:])
         assert done.code == 0, f"{line}\n{done.err}"
+
+
+# ------------------------------------------------------------------------------------------------ the site
+
+
+@pytest.fixture
+def hooks(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    return importlib.import_module("site_hooks")
+
+
+@pytest.mark.parametrize(
+    ("path", "uri", "link", "turned"),
+    [
+        ("docs/training.md", "training.md", "../benchmarks/training.md", "benchmarks/training.md"),
+        (
+            "docs/how-to/exports.md",
+            "how-to/exports.md",
+            "../../benchmarks/backends.md#x",
+            "../benchmarks/backends.md#x",
+        ),
+        ("docs/how-to/live.md", "how-to/live.md", "../faq.md", "../faq.md"),
+        ("docs/index.md", "index.md", "tutorial.ipynb", "tutorial.md"),
+        ("docs/index.md", "index.md", "../music2latent/weights/README.md", "model.md"),
+        ("music2latent/weights/README.md", "model.md", "../../docs/evaluation", "evaluation/README.md"),
+        ("CHANGELOG.md", "CHANGELOG.md", "docs/architecture.md", "architecture.md"),
+        ("docs/index.md", "index.md", "https://example.org/docs", "https://example.org/docs"),
+        ("docs/index.md", "index.md", "nowhere.md", "nowhere.md"),
+    ],
+)
+def test_links_are_turned_to_the_site(hooks: Any, path: str, uri: str, link: str, turned: str) -> None:
+    assert hooks.links_of_the_site(f"a [word]({link}).", path, uri) == f"a [word]({turned})."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<script src="https://cdn.example.org/a.js"></script>',
+        '<link rel="stylesheet" href="//fonts.example.org/a.css">',
+        '<audio src="http://example.org/a.opus">',
+        '<img srcset="https://example.org/a.png">',
+        "<p style=\"background: url('https://example.org/a.png')\">",
+        '<img src="missing.png">',
+        '<a href="missing.html">',
+        '<a href="other.html#missing">',
+        '<a href="#missing">',
+        '<a href="/missing">',
+    ],
+)
+def test_a_site_with_a_fault_is_refused(hooks: Any, tmp_path: Path, text: str) -> None:
+    good = '<a href="https://example.org"><a href="index.html#here"><a href="/"><img src="data:,x"><p id="here">'
+    (tmp_path / "other.html").write_text(good)
+    (tmp_path / "index.html").write_text(good)
+    assert hooks.faults(tmp_path) == []
+    (tmp_path / "index.html").write_text(good + text)
+    assert len(hooks.faults(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("rule", ["@import '//example.org/a.css';", "p { background: url(https://example.org/a.png) }"])
+def test_style_sheets_load_nothing_from_elsewhere(hooks: Any, tmp_path: Path, rule: str) -> None:
+    (tmp_path / "a.css").write_text("p { background: url(data:,x) url('b.png') }" + rule)
+    assert len(hooks.faults(tmp_path)) == 1
