@@ -16,7 +16,8 @@ def __getattr__(name: str) -> Any:
         AttributeError: one that no model here has; with the place to look.
     """
     official = ModelConfig()
-    if hasattr(official, field := _RENAMED.get(name, name)) and not name.startswith("_"):
+    field = _RENAMED.get(name, name)
+    if field in official.to_dict():
         return getattr(official, field)
     raise AttributeError(
         f"music2latent.hparams has no {name!r}: a model's settings are EncoderDecoder().config, "

@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from ..files import check_free
 from .options import CodecOptions, Device, Dtype, Force
+from .output import say
 from .progress import progress_bar
 
 
@@ -74,8 +75,8 @@ def evaluate(
     )
     with progress_bar() as progress:
         page = run(inputs, settings, output, examples=examples, progress=progress)
-    typer.echo((output / "report.md").read_text())
-    typer.echo(f"{page}: open it in a browser to listen")
+    say((output / "report.md").read_text())
+    say(f"{page}: open it in a browser to listen")
 
 
 def probe(
@@ -93,4 +94,4 @@ def probe(
     check_free(output / "probe.json", force)
     codec = codec_options.load()
     with progress_bar(len(folders)) as progress:
-        typer.echo(run(folders, codec, output, folds=folds, progress=progress))
+        say(run(folders, codec, output, folds=folds, progress=progress))
