@@ -162,7 +162,10 @@ class Latents:
         return self.values.numpy()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.numpy(), dtype=dtype, copy=copy)
+        array = self.numpy().astype(np.float32 if dtype is None else dtype, copy=bool(copy))
+        if copy is False and array.dtype != np.float32:
+            raise ValueError(f"latents are float32; as {array.dtype} they are a copy")
+        return array
 
     def __repr__(self) -> str:
         return (

@@ -58,6 +58,9 @@ def test_as_an_array() -> None:
     assert np.array_equal(np.asarray(latents), latents.values)
     assert np.asarray(latents, np.float16).dtype == np.float16
     assert not np.shares_memory(np.array(latents), latents.numpy())
+    assert np.shares_memory(latents.__array__(copy=False), latents.numpy())
+    with pytest.raises(ValueError, match="as float16 they are a copy"):
+        latents.__array__(np.float16, copy=False)
     assert np.abs(latents).max() == float(latents.values.abs().max())
     assert np.concatenate([latents, latents]).shape == (4, 64, 3)
 
@@ -221,6 +224,7 @@ def test_pieces(start: float | None, stop: float | None, sample_rate: int, codin
     assert abs(begin - wanted[1]) <= frame / 2 + 1e-6
     assert abs(begin + piece.duration - wanted[0]) <= frame / 2 + 1 / sample_rate
     assert torch.equal(piece.values[0, 0], torch.arange(piece.shape[-1]) + piece.values[0, 0, 0])
+    assert piece.shape[-1] * frame >= piece.duration + 1536 / coding_rate - 1 / sample_rate  # or its end would fade
 
 
 @settings(deadline=None)
