@@ -111,6 +111,7 @@ def test_refused_values(values: Any, message: str) -> None:
     [
         ({"num_samples": 0}, "num_samples = 0; accepted"),
         ({"num_samples": 10**18}, "do not hold 1000000000000000000 samples at 48000 Hz"),
+        ({"num_samples": 13376}, r"that takes \[C, 64, 4\]"),  # one sample more than three frames
         ({"num_samples": 1.5}, "num_samples = 1.5"),
         ({"sample_rate": 999}, "sample_rate = 999; accepted: whole numbers from 1000 to 768000"),
         ({"coding_rate": 768_001}, "coding_rate = 768001"),
