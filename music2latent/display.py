@@ -57,7 +57,8 @@ def draw_latents(axes: Any, values: np.ndarray, first: float, frame_rate: float)
     limit = float(np.quantile(np.abs(shown), 0.99)) or 1.0
     axes.set(xlabel="seconds", ylabel="channel", yticks=[])
     extent = (start, start + values.shape[1] / frame_rate, 0, 1)
-    return axes.imshow(shown, aspect="auto", cmap="RdBu", vmin=-limit, vmax=limit, extent=extent)
+    style = {"cmap": "RdBu", "vmin": -limit, "vmax": limit, "interpolation": "nearest"}  # smoothed, a PNG is large
+    return axes.imshow(shown, aspect="auto", extent=extent, **style)
 
 
 def latents_html(values: np.ndarray, first: float, frame_rate: float) -> str:

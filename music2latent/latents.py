@@ -67,8 +67,10 @@ class Latents:
             if not isinstance(text, str) or len(text) > _MOST_NAME or text.encode(errors="ignore").decode() != text:
                 raise InputError(f"{name} = {text!r:.80}; accepted: Unicode text of up to {_MOST_NAME} characters")
         channels, dim, length = self.shape
-        expected = latents_needed(-(-self.num_samples * self.coding_rate // self.sample_rate), self)
-        if abs(length - expected) > 1:  # one, where resampling rounded the other way
+        coded = -(-self.num_samples * self.coding_rate // self.sample_rate)
+        expected = latents_needed(coded, self)
+        # It may be one more or less, where resampling rounded the other way; decoding still gives every sample.
+        if abs(length - expected) > 1 or length * self.frame_size < coded:
             raise InputError(
                 f"latents of shape {[channels, dim, length]} do not hold {self.num_samples} samples at "
                 f"{self.sample_rate} Hz; that takes [C, {dim}, {expected}]"
@@ -162,7 +164,10 @@ class Latents:
         return self.values.numpy()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.numpy(), dtype=dtype, copy=copy)
+        array = self.numpy().astype(np.float32 if dtype is None else dtype, copy=bool(copy))
+        if copy is False and array.dtype != np.float32:
+            raise ValueError(f"latents are float32; as {array.dtype} they are a copy")
+        return array
 
     def __repr__(self) -> str:
         return (

@@ -76,7 +76,7 @@ def unpack(stream: BinaryIO, name: str) -> tuple[Tensor, dict[str, Any]]:
     try:
         entry = header["latents"]
         shape, item = entry["shape"], _ITEM_BYTES[entry["dtype"]]
-        if len(header) != 2 or len(shape) != 3 or math.prod(shape) * item != size - 8 - length:
+        if len(header) != 2 or [type(n) for n in shape] != [int] * 3 or math.prod(shape) * item != size - 8 - length:
             raise ValueError("another shape than the bytes have")
         stream.seek(0)
         values = load(stream.read())["latents"].to(torch.float32)

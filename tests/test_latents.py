@@ -58,6 +58,9 @@ def test_as_an_array() -> None:
     assert np.array_equal(np.asarray(latents), latents.values)
     assert np.asarray(latents, np.float16).dtype == np.float16
     assert not np.shares_memory(np.array(latents), latents.numpy())
+    assert np.shares_memory(latents.__array__(copy=False), latents.numpy())
+    with pytest.raises(ValueError, match="as float16 they are a copy"):
+        latents.__array__(np.float16, copy=False)
     assert np.abs(latents).max() == float(latents.values.abs().max())
     assert np.concatenate([latents, latents]).shape == (4, 64, 3)
 
@@ -108,6 +111,7 @@ def test_refused_values(values: Any, message: str) -> None:
     [
         ({"num_samples": 0}, "num_samples = 0; accepted"),
         ({"num_samples": 10**18}, "do not hold 1000000000000000000 samples at 48000 Hz"),
+        ({"num_samples": 13376}, r"that takes \[C, 64, 4\]"),  # one sample more than three frames
         ({"num_samples": 1.5}, "num_samples = 1.5"),
         ({"sample_rate": 999}, "sample_rate = 999; accepted: whole numbers from 1000 to 768000"),
         ({"coding_rate": 768_001}, "coding_rate = 768001"),
@@ -221,6 +225,7 @@ def test_pieces(start: float | None, stop: float | None, sample_rate: int, codin
     assert abs(begin - wanted[1]) <= frame / 2 + 1e-6
     assert abs(begin + piece.duration - wanted[0]) <= frame / 2 + 1 / sample_rate
     assert torch.equal(piece.values[0, 0], torch.arange(piece.shape[-1]) + piece.values[0, 0, 0])
+    assert piece.shape[-1] * frame >= piece.duration + 1536 / coding_rate - 1 / sample_rate  # or its end would fade
 
 
 @settings(deadline=None)

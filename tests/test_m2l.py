@@ -147,6 +147,7 @@ def test_the_crafted_file_is_good_otherwise() -> None:
 
 
 VALID = _crafted()
+EMPTY = b'{"dtype": "F16", "shape": [0], "data_offsets": [0, 0]}'
 NUMBERS = ["sample_rate", "num_samples", "coding_rate", "frame_size", "edge"]
 CRAFTED = {
     "empty": b"",
@@ -162,8 +163,9 @@ CRAFTED = {
     "metadata that is no object": _raw(b'{"__metadata__": 7, "latents": {}}'),
     "metadata of other values": _crafted(metadata={"format": ["music2latent.latents"]}),
     "tensor that is no object": _raw(json.dumps({"__metadata__": _metadata(), "latents": 7}).encode()),
-    "keys twice": _raw(VALID[8:-384].replace(b'{"__metadata__"', b'{"latents": 1, "__metadata__"')),
-    "two tensors": _raw(VALID[8:-384].replace(b'"latents": {', b'"more": {}, "latents": {')),
+    "a name twice": _raw(VALID[8:-384].replace(b'"model_id"', b'"model_id": "7", "model_id"')),
+    "a tensor twice": _raw(VALID[8:-384].replace(b'"latents": {', b'"latents": %s, "latents": {' % EMPTY)),
+    "two tensors": _raw(VALID[8:-384].replace(b'"latents": {', b'"more": %s, "latents": {' % EMPTY)),
     "RIFF": b"RIFF....WAVE" * 100,
     "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
     "deep metadata": _crafted(model_id="[" * 100_000),
@@ -190,6 +192,8 @@ CRAFTED = {
     "negative shape": _crafted(tensor={"shape": [-1, -64, 3]}),
     "huge shape": _crafted(tensor={"shape": [2**62, 2**62, 2**62]}),
     "shape of text": _crafted(tensor={"shape": "164"}),
+    "shape of text that is repeated": _crafted(tensor={"shape": ["164", 2**40, 1]}),
+    "shape of text that is repeated too often": _crafted(tensor={"shape": ["164", 2**70, 1]}),
     "shape of floats": _crafted(tensor={"shape": [1.0, 64.0, 3.0]}),
     "offsets elsewhere": _crafted(tensor={"data_offsets": [2, 386]}),
     "offsets backwards": _crafted(tensor={"data_offsets": [384, 0]}),
