@@ -39,7 +39,7 @@ def is_quiet() -> bool:
 def say(text: str) -> None:
     """A result, line by line; nothing under --quiet."""
     if not is_quiet():
-        _write(sys.stdout, text)
+        _write(sys.stdout, "\n".join(printable(line, 100_000) for line in text.split("\n")))
 
 
 def complain(text: str) -> None:
@@ -48,13 +48,10 @@ def complain(text: str) -> None:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """Names come out of files: what a terminal would act upon, or an encoding has no words for, is escaped.
-
-    A reader that has seen enough (`| head -1`) ends what is said, not the work.
+    """Write what the stream's encoding has no words for escaped. A reader that has seen enough (`| head -1`) ends what is said, not the work.
     """
-    lines = "\n".join(printable(line) for line in text.split("\n"))
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
-        print(lines.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

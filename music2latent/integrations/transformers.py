@@ -196,10 +196,8 @@ class Music2LatentModel(PreTrainedModel):
         if is_main_process:
             write_safetensors(Path(save_directory) / MODEL_FILE, self.to_checkpoint(state_dict))
 
-    def encode(
-        self, input_values: Tensor, padding_mask: Tensor | None = None, return_dict: bool | None = None
-    ) -> Music2LatentEncoderOutput | tuple[Tensor]:
-        """Audio -> latents.
+    def encode(self, input_values: Tensor, padding_mask: Tensor | None = None, return_dict: bool | None = None) -> Any:
+        """Audio -> latents, a `Music2LatentEncoderOutput`.
 
         Args:
             input_values: `[B, C, n]` in [-1, 1].
@@ -227,8 +225,8 @@ class Music2LatentModel(PreTrainedModel):
         num_steps: int = 1,
         seed: int = 0,
         return_dict: bool | None = None,
-    ) -> Music2LatentDecoderOutput | tuple[Tensor]:
-        """Latents -> audio.
+    ) -> Any:
+        """Latents -> audio, a `Music2LatentDecoderOutput`.
 
         Args:
             latents: `[B, C, D, L]`.
@@ -263,8 +261,11 @@ class Music2LatentModel(PreTrainedModel):
         num_steps: int = 1,
         seed: int = 0,
         return_dict: bool | None = None,
-    ) -> Music2LatentOutput | tuple[Tensor, Tensor]:
-        """Audio -> its latents, and what they decode to, `[B, C, n]` as the input; arguments as in those two."""
+    ) -> Any:
+        """Audio -> its latents, and what they decode to, `[B, C, n]` as the input: a `Music2LatentOutput`.
+
+        Arguments as in `encode` and `decode`.
+        """
         (latents,) = self.encode(input_values, padding_mask, return_dict=False)
         mask = torch.ones_like(input_values[:, 0], dtype=torch.bool) if padding_mask is None else padding_mask
         (audio,) = self.decode(latents, mask, num_steps, seed, return_dict=False)

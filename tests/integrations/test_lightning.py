@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
@@ -33,7 +34,7 @@ def fit(
     """Two steps in each of two epochs, with a module that holds the codec's networks, and a layer that is frozen."""
     pl = import_module(package)
 
-    class Module(pl.LightningModule):  # type: ignore[name-defined, misc]
+    class Module(pl.LightningModule):  # type: ignore[name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.gen, self.frozen = copy.deepcopy(codec.gen), torch.nn.Dropout()
@@ -60,7 +61,8 @@ def fit(
         log_every_n_steps=1,
         **options,
     )
-    trainer.fit(module, torch.utils.data.DataLoader(torch.ones(4, 2), batch_size=2))
+    batches: Any = [torch.ones(2)] * 4
+    trainer.fit(module, torch.utils.data.DataLoader(batches, batch_size=2))
 
 
 def board(folder: Path) -> EventAccumulator:
@@ -106,7 +108,7 @@ def test_accumulated_gradients_log_once_per_step(tmp_path: Path, tiny: EncoderDe
 def test_weights_and_biases_get_lists(tmp_path: Path, tiny: EncoderDecoder) -> None:
     calls: list[tuple[Any, ...]] = []
 
-    class Logger(import_module("lightning.pytorch.loggers").CSVLogger):  # type: ignore[misc]
+    class Logger(CSVLogger):
         """What `WandbLogger` has beyond others."""
 
         def log_audio(self, key: str, audios: list[np.ndarray], step: int, sample_rate: list[int]) -> None:
@@ -141,8 +143,7 @@ def test_refusals(make: Callable[[], LogAudio], message: str) -> None:
 
 def test_refusals_when_training_starts(tmp_path: Path, tiny: EncoderDecoder) -> None:
     callback = LogReconstructions(CLIPS, every_n_epochs=1)
-    loggers = import_module("lightning.pytorch.loggers")
-    for logger, names in ((False, "there is none"), (loggers.CSVLogger(tmp_path), "CSVLogger")):
+    for logger, names in ((False, "there is none"), (CSVLogger(tmp_path), "CSVLogger")):
         with pytest.raises(InputError, match=rf"no logger that takes audio \({names}\)"):
             fit(PACKAGES[0], tmp_path, callback, tiny, logger)
     tiny_without = type("Nothing", (), {"gen": torch.nn.Linear(1, 1)})()
