@@ -11,6 +11,7 @@ import posixpath
 import re
 import subprocess
 import sys
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -23,24 +24,13 @@ from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).parent.parent
 CARD = "music2latent/weights/README.md"
-OUTSIDE = (
-    *(
-        "CHANGELOG.md",
-        "CONTRIBUTING.md",
-        "configs/corpus-validation.txt",
-        "benchmarks/README.md",
-        "benchmarks/speed.png",
-    ),
-    *("benchmarks/backends.md", "benchmarks/quality.md", "benchmarks/training.md"),
-)
-"""Files outside docs/ that are part of the site, at the same path."""
 LINK = re.compile(r"(?<=\]\()[^\s()#:]+")
 INCLUDED = re.compile(r'^\[[^]\n]+\]\(([^\s()]+) "included"\)$', re.M)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what does not lie in docs/ as the site shows it."""
-    for path in OUTSIDE:
+    for path in sorted(outside()):
         files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
     files.append(File.generated(config, "reference/cli.md", content=command_line()))
     for notebook in [file for file in files if file.src_uri.endswith(".ipynb")]:
@@ -52,6 +42,25 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+@cache
+def outside() -> set[str]:
+    """Files outside docs/ that pages link to, and what is linked to from there: the site has them at the same path."""
+    found, waiting = set[str](), [path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    for path in waiting:
+        if path.endswith(".md"):
+            links = {target_of(link, path) for link in LINK.findall((ROOT / path).read_text())}
+            new = {link for link in links - found if not link.startswith("docs/") and (ROOT / link).is_file()}
+            found |= new
+            waiting += new
+    return found - {CARD}
+
+
+def target_of(link: str, path: str) -> str:
+    """The file of the repository that a link in the file `path` leads to."""
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
+    return f"{target}/README.md" if (ROOT / target).is_dir() else target
+
+
 def command_line() -> str:
     """The reference of all verbs, as a page."""
     command = [sys.executable, "-m", "typer", "music2latent.cli", "utils", "docs", "--name", "music2latent"]
@@ -61,10 +70,10 @@ def command_line() -> str:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turn links round; a paragraph that is one link with the title "included" becomes the text of that file."""
     uri = page.file.src_uri
-    path = uri if uri in OUTSIDE else f"docs/{uri}"
+    path = uri if uri in outside() else f"docs/{uri}"
 
     def included(match: re.Match[str]) -> str:
-        source = posixpath.normpath(posixpath.join(posixpath.dirname(path), match[1]))
+        source = target_of(match[1], path)
         return links_of_the_site(re.sub(r"^#", "##", (ROOT / source).read_text(), flags=re.M), source, uri)
 
     return links_of_the_site(INCLUDED.sub(included, markdown), path, uri)
@@ -74,11 +83,9 @@ def links_of_the_site(markdown: str, path: str, uri: str) -> str:
     """Relative links of a file of the repository -> links of the page `uri`; what is not in the repository stays."""
 
     def turned(match: re.Match[str]) -> str:
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(path), match[0]))
-        if not (ROOT / target).exists():
+        target = target_of(match[0], path)
+        if not (ROOT / target).is_file():
             return match[0]
-        if (ROOT / target).is_dir():
-            target += "/README.md"
         place = "model.md" if target == CARD else target.removeprefix("docs/").replace(".ipynb", ".md")
         return posixpath.relpath(place, posixpath.dirname(uri) or ".")
 
