@@ -48,8 +48,8 @@ def complain(text: str) -> None:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """Write what the stream's encoding has no words for escaped. A reader that has seen enough (`| head -1`) ends what is said, not the work.
-    """
+    """What the stream's encoding has no words for is escaped. A reader that has seen enough (`| head -1`) ends what is
+    said, not the work."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
