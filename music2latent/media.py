@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .arrays import as_float, check_samples
+from .arrays import check_samples
 from .errors import InputError
 from .extras import require
 from .truncation import container_is_truncated
@@ -74,8 +74,8 @@ class Media:
             try:
                 with av.open(stream, format=self._demuxer, metadata_errors="replace") as container:
                     track = container.streams.best("audio")
-                    if track is None:
-                        raise InputError(f"{self.name}: without an audio track")
+                    if track is None or track.codec_context is None:
+                        raise InputError(f"{self.name}: without an audio track that can be read")
                     yield container, track
             except (av.FFmpegError, ValueError, EOFError) as error:
                 if isinstance(error, InputError):
@@ -85,7 +85,9 @@ class Media:
 
     def frames(self) -> Iterator[np.ndarray]:
         """The samples as the decoder gives them, `[C, n]` float32, n of a few thousand."""
-        done = 0
+        import av
+
+        done, interleave = 0, av.AudioResampler(format="flt")
         with self._track() as (container, track):
             for packet in container.demux(track):
                 if packet.is_corrupt:
@@ -96,8 +98,8 @@ class Media:
                         self.sample_rate, self.channels = facts
                     if facts != (self.sample_rate, self.channels):
                         raise InputError(f"{self.name}: changes its sample rate or channels after sample {done}")
-                    samples = frame.to_ndarray()
-                    samples = samples if frame.format.is_planar else samples.reshape(-1, self.channels).T
-                    samples = samples.astype(np.float32) if samples.dtype.kind == "f" else as_float(samples).numpy()
-                    yield check_samples(samples, self.name, done)
-                    done += samples.shape[1]
+                    # Interleaved: PyAV reads one plane too many of 8 channels that lie apart, and crashes.
+                    for packed in interleave.resample(frame):
+                        samples = packed.to_ndarray().reshape(-1, self.channels).T
+                        yield check_samples(samples, self.name, done)
+                        done += samples.shape[1]

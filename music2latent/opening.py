@@ -40,7 +40,7 @@ def name_of(file: AudioFile) -> str:
         name = os.fspath(file)
     else:
         name = str(getattr(file, "name", None) or type(file).__name__)
-    return printable(name)
+    return printable(name) or "''"
 
 
 def system_name(path: str | os.PathLike[str]) -> str | bytes:
@@ -91,8 +91,15 @@ def binary(file: Opened) -> Iterator[BinaryIO]:
         yield file
 
 
+class _Copy(SpooledTemporaryFile[bytes]):
+    """Closed, and with that removed, when nobody uses it any more."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def _spooled(stream: Any, name: str) -> BinaryIO:
-    copy = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed, and with that removed, when nobody uses it any more
+    copy = _Copy(_IN_MEMORY)
     try:
         shutil.copyfileobj(stream, copy, 1 << 20)
     except TypeError as error:

@@ -45,9 +45,9 @@ class WaveStream:
         """What a WAV of this kind and of unknown length begins with."""
         code, size = _FLOAT if self.is_float else _PCM, _ENDLESS // self.width * self.width
         rates = self.sample_rate, self.sample_rate * self.width, self.width, self.bits
-        head = struct.pack("<4sI4s", b"RIFF", size + 36, b"WAVE")
-        fmt = struct.pack("<4sIHHIIHH", b"fmt ", 16, code, self.channels, *rates)
-        return head + fmt + struct.pack("<4sI", b"data", size)
+        fmt = struct.pack("<HHIIHH", code, self.channels, *rates) + bytes(2 * self.is_float)  # floats: no extension
+        body = b"WAVE" + struct.pack("<4sI", b"fmt ", len(fmt)) + fmt + struct.pack("<4sI", b"data", size)
+        return struct.pack("<4sI", b"RIFF", len(body) + size) + body
 
     def decode(self, data: bytes) -> np.ndarray:
         """Bytes -> samples `[C, n]`, integers (24 bits become 32) or float32; half a sample at the end is left out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,15 @@ def test_numbers_are_scaled_by_their_range(dtype: type | str, value: float, expe
         (np.zeros(100, bool), "type bool"),
         (np.zeros(100, np.complex64), "type complex64"),
         (np.array([0, np.nan]), "NaN or infinite at sample 1"),
+        (np.array([[0, 0, 1000.0], [0, 0, -np.inf]]), "1000 at sample 2; .* divide .* by 32768"),
+        (np.array([[0, 0, 0], [0, -64.5, 0]], np.float16), r"-64.5 at sample 1; float samples must be in \[-1, 1\]"),
+        (torch.full((2, 50), 3000.0, requires_grad=True), "3000 at sample 0"),
+        (np.array([0, 1e300]), r"1e\+300 at sample 1"),
+        (
+            ["a.wav", Path("b.wav")],
+            r"a list of files; .* one piece of audio at a time: \[codec.compress\(path\) for path",
+        ),
+        ((b"RIFF", b"RIFF"), "a tuple of files"),
         (np.array(["a", "b"]), "not an array of numbers"),
         ([0.0, None], "not an array of numbers"),
     ],
@@ -58,3 +68,12 @@ def test_numbers_are_scaled_by_their_range(dtype: type | str, value: float, expe
 def test_refused_arrays(array: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         as_float(array)
+
+
+def test_mixes_that_overshoot_pass() -> None:
+    assert as_float(np.array([0, 10.0, -64.0])).tolist() == [0, 10, -64]
+
+
+@pytest.mark.parametrize("shape", [(2, 0), (33, 1), (64, 5), (1000, 2), (0,)])
+def test_a_block_of_a_stream_may_be_of_any_length(shape: tuple[int, ...]) -> None:
+    assert as_float(np.zeros(shape), block=True).shape == shape

@@ -97,6 +97,13 @@ def test_samples_that_are_not_finite(tmp_path: Path, value: float) -> None:
         ("a.mp3", 96000, 1, "cannot hold 96000 Hz"),
         ("a.mp3", 44100, 3, "cannot hold 3 channels"),
         ("a.flac", 44100, 9, "cannot hold 9 channels"),
+        ("a.ogg", 44100, 256, r"cannot hold 256 channels \(at most 255\)"),
+        ("a.wav", 44100, 1025, "cannot hold 1025 channels"),
+        ("a.ogg", 200_001, 1, r"cannot hold 200001 Hz \(at most 200000\)"),
+        ("a.flac", 768_000, 1, "cannot hold 768000 Hz"),
+        ("a.flac", 96_001, 1, "cannot hold 96001 Hz"),
+        ("a.wav", 999, 1, "sample_rate = 999; accepted: whole numbers from 1000 to 768000"),
+        ("a.m4a", 44100, 1, "cannot write .m4a"),
     ],
 )
 def test_what_a_format_cannot_hold(tmp_path: Path, name: str, rate: int, channels: int, message: str) -> None:
@@ -138,3 +145,71 @@ def test_where_a_sample_rate_belongs(tmp_path: Path) -> None:
         audio.open_source(str(tmp_path / "a.wav"), 44100)
     with pytest.raises(InputError, match=r"expected \[n\] or \[C, n\]"):
         audio.open_source(np.zeros((2, 2, 100)), 44100)
+
+
+@pytest.mark.parametrize("suffix", audio.WRITTEN)
+def test_every_subtype_of_every_format(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    for subtype in audio.subtypes(path):
+        audio.write_audio(path, [sound(2, 5000)], RATE, 2, 5000, subtype=subtype)
+        assert (audio.open_audio(path).subtype, audio.open_audio(path).num_samples) == (subtype, 5000)
+    with pytest.raises(InputError, match=f"{suffix} cannot hold PCM_7; accepted: {', '.join(audio.subtypes(path))}"):
+        audio.write_audio(path, [], RATE, 2, 0, subtype="PCM_7")
+
+
+@pytest.mark.parametrize(
+    ("subtype", "name", "expected"),
+    [
+        ("PCM_24", "a.wav", "PCM_24"),
+        ("PCM_24", "a.flac", "PCM_24"),
+        ("PCM_24", "a.mp3", "MPEG_LAYER_III"),
+        ("PCM_32", "a.aiff", "PCM_32"),
+        ("PCM_32", "a.flac", "PCM_24"),
+        ("FLOAT", "a.wav", "FLOAT"),
+        ("DOUBLE", "a.w64", "FLOAT"),
+        ("FLOAT", "a.flac", "PCM_24"),
+        ("FLOAT", "a.ogg", "VORBIS"),
+        ("ALAC_24", "a.caf", "PCM_24"),
+        ("ALAC_20", "a.wav", "PCM_24"),
+        ("PCM_U8", "a.wav", "PCM_16"),
+        ("VORBIS", "a.wav", "PCM_16"),
+        ("G721_32", "a.wav", "PCM_16"),
+    ],
+)
+def test_the_depth_of_a_source_is_kept_where_it_can_be(subtype: str, name: str, expected: str) -> None:
+    assert audio.subtype_like(name, subtype) == expected
+
+
+def test_sizes_beyond_32_bits(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"\.aiff cannot hold more than 4000000000 bytes; use \.wav or \.caf"):
+        audio.write_audio(tmp_path / "a.aiff", [], RATE, 2, 10**9)
+    with pytest.raises(InputError, match="not all samples"):
+        audio.write_audio(tmp_path / "a.au", [], RATE, 2, 10**9 - 1)
+
+
+@pytest.mark.parametrize("rate", [1, 999, 2**31 - 1])
+def test_declared_rates_out_of_range(tmp_path: Path, rate: int) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(1000), rate)
+    with pytest.raises(InputError, match=f"a.wav: sample_rate = {rate}; accepted: whole numbers from 1000 to 768000"):
+        audio.open_audio(tmp_path / "a.wav")
+
+
+def test_a_float_file_in_the_range_of_integers(tmp_path: Path) -> None:
+    samples = np.zeros(audio.BLOCK_SAMPLES + 10, np.float32)
+    samples[audio.BLOCK_SAMPLES + 3] = -20000
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    message = f"a.wav: -20000 at sample {audio.BLOCK_SAMPLES + 3}; .* divide .* by 32768"
+    with pytest.raises(InputError, match=message):
+        _read(tmp_path / "a.wav")
+    with pytest.raises(InputError, match=message):
+        audio.read_part(tmp_path / "a.wav", audio.BLOCK_SAMPLES, 10)
+
+
+def test_blocks_of_many_channels_are_small_too(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros((5000, 1000), np.int16), RATE)
+    assert {block.size for block in audio.open_audio(tmp_path / "a.wav").blocks()} == {1_048_000, 808_000}
+
+
+def test_a_source_is_one_already(tmp_path: Path) -> None:
+    source = audio.open_audio(_write(tmp_path / "a.wav", sound(1, 100)))
+    assert audio.open_source(source, None) is source

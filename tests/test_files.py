@@ -55,6 +55,31 @@ def test_replaced_at_once_or_not_at_all(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_of_two_jobs_to_one_name_the_second_gives_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    target = tmp_path / "a.txt"
+    with pytest.raises(
+        InputError, match=r"written by another program meanwhile, .*; see a\.[0-9a-f]{8}\.txt"
+    ) as refused:
+        with replacing(target, overwrite=False) as late:
+            with replacing(target, overwrite=False) as early:
+                early.write_text("early")
+            late.write_text("late")
+    kept = tmp_path / str(refused.value).split()[-1]
+    assert (target.read_text(), kept.read_text()) == ("early", "late")
+    assert sorted(os.listdir(tmp_path)) == sorted([target.name, kept.name])
+    with replacing(target) as partial:
+        partial.write_text("with --force")
+    assert target.read_text() == "with --force"
+
+
 @posix
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     check_free(tmp_path / "a", force=False)

@@ -15,9 +15,9 @@ from music2latent.streaming import LIVE, StreamDecoder, StreamEncoder
 from .helpers import noise
 
 
-def _wave(audio: np.ndarray, rate: int) -> bytes:
+def _wave(audio: np.ndarray, rate: int, subtype: str = "PCM_16", format: str = "WAV") -> bytes:
     buffer = io.BytesIO()
-    soundfile.write(buffer, audio.T, rate, format="WAV", subtype="PCM_16")
+    soundfile.write(buffer, audio.T, rate, format=format, subtype=subtype)
     return buffer.getvalue()
 
 
@@ -51,3 +51,23 @@ def test_a_wav_stream_comes_back_as_the_codec_makes_it(tiny: EncoderDecoder) -> 
 def test_live_refuses_what_is_no_sound(tiny: EncoderDecoder, data: bytes, message: str) -> None:
     with pytest.raises(InputError, match=message):
         _live(tiny, data)
+
+
+@pytest.mark.parametrize("format", ["WAV", "WAVEX"])
+@pytest.mark.parametrize("subtype", ["PCM_24", "PCM_32", "FLOAT"])
+def test_what_comes_out_is_as_what_came_in(tiny: EncoderDecoder, subtype: str, format: str) -> None:
+    signal = noise(1, 9001)
+    out = io.BytesIO(_live(tiny, _wave(signal, 44100, subtype, format) + b"LIST\4\0\0\0tail"))
+    assert soundfile.info(out).subtype == subtype
+    out.seek(0)
+    found, _ = soundfile.read(out, dtype="float32")
+    plain = io.BytesIO(_live(tiny, _wave(signal, 44100)))
+    expected, _ = soundfile.read(plain, dtype="float32")
+    assert len(found) == 9001
+    assert np.abs(found - expected).max() < 0.05  # 16 bits in are not quite 24 bits in
+
+
+def test_rates_and_channels_out_of_range(tiny: EncoderDecoder) -> None:
+    for options in ({"sample_rate": 1}, {"sample_rate": 44100, "channels": 2**31}):
+        with pytest.raises(InputError, match="accepted: whole numbers from"):
+            _live(tiny, bytes(1000), **options)

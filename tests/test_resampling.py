@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from music2latent.resampling import resample
+from music2latent import InputError
+from music2latent.resampling import RATES, check_rate, resample
 
 from .helpers import sound
 
@@ -32,3 +33,15 @@ def test_equal_rates_pass_untouched() -> None:
 def test_the_shortest_audio_survives(samples: int) -> None:
     out = list(resample([np.ones((1, samples), np.float32)], 1, 192000, 44100))
     assert sum(block.shape[1] for block in out) >= 1
+
+
+@pytest.mark.parametrize(("rate_in", "rate_out"), [RATES, RATES[::-1]])
+def test_the_outermost_rates(rate_in: int, rate_out: int) -> None:
+    (length,) = {sum(block.shape[1] for block in resample([np.zeros((1, rate_in // 10))], 1, rate_in, rate_out))}
+    assert abs(length - rate_out // 10) <= 1
+
+
+@pytest.mark.parametrize("rate", [0, 1, 999, 768_001, 2**31 - 1, -44100, 44100.5, "44100", None])
+def test_rates_that_are_refused(rate: object) -> None:
+    with pytest.raises(InputError, match=r"rate = .*; accepted: whole numbers from 1000 to 768000"):
+        check_rate("rate", rate)

@@ -118,3 +118,15 @@ def test_refuses_at_the_door(tiny: EncoderDecoder) -> None:
     decoder.push(torch.zeros(2, 64, 2))
     with pytest.raises(InputError, match=r"num_samples = 99999; these latents hold up to"):
         decoder.flush(99999)
+    for options, message in (({"sample_rate": 1}, "from 1000 to 768000"), ({"channels": 2**31}, "from 1 to 1024")):
+        with pytest.raises(InputError, match=message):
+            StreamEncoder(tiny, **options)
+
+
+@pytest.mark.parametrize("channels", [1, 33, 64])
+def test_blocks_of_any_size_and_channels(tiny: EncoderDecoder, channels: int) -> None:
+    encoder, decoder = StreamEncoder(tiny, channels=channels), StreamDecoder(tiny, channels=channels)
+    sizes, signal = (0, 1, 1, 31, 0, 4000), noise(channels, 4033)
+    found = [decoder.push(encoder.push(block)) for block in np.split(signal, np.cumsum(sizes), axis=1)]
+    found += [decoder.push(encoder.flush()), decoder.flush(encoder.num_samples)]
+    assert sum(block.shape[1] for block in found) == 4033

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ..helpers import CLIP
+from ..helpers import CLIP, posix
 
 
 def test_raw_samples_go_through(model: str) -> None:
@@ -28,6 +28,18 @@ def test_chunks_that_cannot_be_are_refused(model: str, chunk: tuple[str, str]) -
     done = subprocess.run(command, input=b"", capture_output=True, timeout=120, text=False)
     assert done.returncode == 1
     assert b"a chunk must hold at least two overlaps" in done.stderr
+
+
+@posix
+@pytest.mark.parametrize(
+    ("redirection", "message"),
+    [("<&-", "standard input is closed"), (f"<{CLIP} >&-", "standard output is closed")],
+)
+def test_closed_pipes(redirection: str, message: str) -> None:
+    command = f"{sys.executable} -m music2latent live {redirection}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=120, text=True, stdin=subprocess.PIPE)
+    assert done.returncode == 1
+    assert done.stderr == f"error: {message}; use it as in PLAYER | music2latent live | PLAYER\n"
 
 
 @pytest.mark.skipif(shutil.which("sox") is None and shutil.which("ffmpeg") is None, reason="neither sox nor ffmpeg")
