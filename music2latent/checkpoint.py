@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from .autoencoder import Autoencoder, parameter_shapes
 from .chunks import ChunkPlan
-from .config import ModelConfig, shown
+from .config import ModelConfig, printable, shown
 from .errors import InputError
 from .files import check_suffix, replacing, stored_bits
 
@@ -118,7 +119,8 @@ def _check_weights(weights: Mapping[str, Tensor], config: ModelConfig) -> None:
     if found:
         raise InputError(f"weights do not fit the configuration; {'; '.join(found)}")
     for key, weight in weights.items():
-        if not bool(weight.detach().float().isfinite().all()):
+        least, greatest = weight.detach().aminmax()  # NaN if there is one; a pass less than isfinite
+        if not all(math.isfinite(extreme.float()) for extreme in (least, greatest)):
             raise InputError(f"weights that are NaN, infinite or beyond float32: {key}")
 
 
@@ -128,11 +130,11 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {printable(str(error))}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # readers of damaged files raise nearly everything
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = printable(str(error)) or type(error).__name__
         raise InputError(f"{path}: truncated or damaged, or not a model file ({reason:.120})") from error
 
 

@@ -34,6 +34,11 @@ def shown(value: Any) -> str:
     return f"{reprlib.repr(value):.80}"
 
 
+def printable(text: str) -> str:
+    """Text out of a file on one line, and without what moves a terminal's cursor."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def checked(where: str, values: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The values, each brought to the type of its default: a whole number will do for a float, a list for a tuple.
 
@@ -86,6 +91,8 @@ def norm_groups(channels: int) -> int:
 
 
 MOST_LEVELS = 12
+MOST_LAYERS = 64
+"""In `layers_list` and `layers_list_encoder` together; the official model has 15."""
 MOST_PARAMETERS = 2_000_000_000
 """Of a model, roughly; the official one has 58 million."""
 
@@ -154,6 +161,8 @@ class ModelConfig:
         """What the fields must fulfil together, in the order in which one may rely on those before."""
         levels = len(self.multipliers_list)
         yield f"{levels} levels; accepted: 1 to {MOST_LEVELS}", 1 <= levels <= MOST_LEVELS
+        layers = sum(self.layers_list) + sum(self.layers_list_encoder)
+        yield f"{layers} residual blocks on all levels; accepted: up to {MOST_LAYERS}", layers <= MOST_LAYERS
         normalised = {*self.channels, self.bottleneck_base_channels}
         yield (
             f"widths {sorted(normalised)} cannot be normalised in groups; choose multiples of 4 up to 128, of 32 above",

@@ -73,7 +73,7 @@ def _other_layout(content: Any, path: Path) -> str:
         return f"expected a dict with 'gen_state_dict', found: {type(content).__name__}"
     if {"ema", "iteration", "optimizer"} <= set(content):
         return f"a training run's checkpoint; music2latent export-weights {path.parent} makes a model file of it"
-    return f"expected a dict with 'gen_state_dict', found: {', '.join(map(str, content)):.80}"
+    return f"expected a dict with 'gen_state_dict', found: {', '.join(map(str, content)) or 'no keys':.80}"
 
 
 def _averaged(average: Any, config: ModelConfig) -> list[StoredTensor]:

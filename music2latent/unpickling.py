@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .errors import InputError
 
-MOST_PICKLE = 2 << 20
+MOST_PICKLE = 1 << 20
 """Bytes of the pickle; the official model's has 68 thousand. It holds no weights."""
 MOST_DIRECTORY = 4 << 20
 """Bytes of the archive's directory; the official model's has 37 thousand."""

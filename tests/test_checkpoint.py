@@ -75,10 +75,12 @@ def test_weights_that_are_no_floats(dtype: torch.dtype) -> None:
     assert len(str(found.value)) < 300
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_weights_that_are_not_finite(value: float) -> None:
-    weights = tiny_weights()
-    weights["conv_out.bias"] = torch.tensor([0, value])
+@pytest.mark.parametrize("dtype", checkpoint.FLOATS)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300])
+def test_weights_that_are_not_finite(value: float, dtype: torch.dtype) -> None:
+    weights = {key: weight.to(dtype) for key, weight in tiny_weights().items()}
+    assert replace(reference_checkpoint("tiny"), state_dict=weights).build().dtype == dtype
+    weights["conv_out.bias"] = torch.tensor([0, value], dtype=torch.float64).to(dtype)
     with pytest.raises(InputError, match="NaN, infinite or beyond float32: conv_out.bias"):
         replace(reference_checkpoint("tiny"), state_dict=weights)
 

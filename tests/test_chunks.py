@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from music2latent import InputError, ModelConfig, chunks
+from music2latent import EncoderDecoder, InputError, ModelConfig, chunks
 from music2latent.autoencoder import Autoencoder
 from music2latent.chunks import ChunkPlan, Cutter, Joiner, Padding
 from music2latent.config import PRESETS
 
-from .helpers import NoNorm, gradient, reference_checkpoint
+from .helpers import NoNorm, gradient, least_checkpoint, noise, reference_checkpoint
 
 # frame_size 8, edge 6: quick, and the same arithmetic
 SMALL = ModelConfig(
@@ -51,6 +51,15 @@ def test_chunks_are_full_but_the_last(plan: ChunkPlan, length: int) -> None:
     assert all(b[0] - a[0] == plan.step for a, b in itertools.pairwise(spans))
     assert spans[-1][1] == length
     assert len(spans) == 1 or spans[-1][1] - spans[-1][0] > plan.overlap
+
+
+@pytest.mark.parametrize("plan", [ChunkPlan(1, 0), ChunkPlan(2, 1), ChunkPlan(3, 0), ChunkPlan(4096, 2048)])
+def test_every_plan_that_a_model_may_bring_can_be_used(plan: ChunkPlan) -> None:
+    checkpoint = dataclasses.replace(least_checkpoint(), chunk_plan=plan)
+    codec = EncoderDecoder(model=checkpoint, device="cpu", dtype="float32")
+    audio = noise(1, 100)
+    assert codec.reconstruct(audio, 44100).shape == audio.shape
+    assert codec.decode(codec.encode(audio)).shape[-1] > 0
 
 
 def test_margins_do_not_count() -> None:

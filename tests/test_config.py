@@ -68,6 +68,7 @@ def test_every_value_is_accepted_or_refused_in_one_line(key: str, value: Any) ->
         ({"bottleneck_base_channels": 16384, "num_bottleneck_layers": 32}, r"a model of more than 2e\+09 weights"),
         ({"multipliers_list": [1] * 10**5}, "layers_list has 5 entries"),
         ({key: [1] * 13 for key in LISTS} | {"freq_downsample_list": [1] * 12}, "13 levels; accepted: 1 to 12"),
+        ({"layers_list": [8] * 5, "layers_list_encoder": [5] * 5}, "65 residual blocks on all levels"),
         ({key: [] for key in LISTS}, "0 levels"),
         ({"sigma_max": math.nan}, "sigma_max = nan, expected"),
         ({"sigma_max": 10**400}, "sigma_max = 10+.*, expected"),

@@ -118,6 +118,7 @@ BILLIONS = reduce(lambda inner, _: [inner] * 99, range(99), NOTHING)
         {"gen_state_dict": []},
         {"gen_state_dict": {"a": 1}},
         {"gen_state_dict": {1: torch.zeros(1)}},
+        {"gen_state_dict": tiny_weights() | {"\x1b[31m\n": torch.zeros(1)}},
         {"gen_state_dict": {key: weight.flatten()[0] for key, weight in tiny_weights().items()}},
         {"gen_state_dict": {key: torch.zeros(1, 10**5, 1, 1) for key in tiny_weights()}},
         {"gen_state_dict": {key: weight.to(torch.int8) for key, weight in tiny_weights().items()}},
