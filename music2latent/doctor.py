@@ -154,15 +154,16 @@ def _folders(_: Facts) -> Facts:
     return {
         "hub_cache": _folder(Path(constants.HF_HUB_CACHE)),
         "cache": _folder(settings.cache_folder()),
-        "configuration": {"path": str(path := settings.config_path()), "exists": bool(path and path.exists())},
+        "configuration": {"path": str(path := settings.config_path()), "exists": bool(path and os.path.exists(path))},
     }
 
 
 def _folder(path: Path | None) -> Facts | None:
     if path is None:
         return None
-    there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-    return {"path": str(path), "exists": path.exists(), "writable": there.is_dir() and os.access(there, os.W_OK)}
+    there = next(parent for parent in (path, *path.absolute().parents) if os.path.exists(parent))
+    writable = os.path.isdir(there) and os.access(there, os.W_OK)
+    return {"path": str(path), "exists": os.path.exists(path), "writable": writable}
 
 
 def _hub(_: Facts) -> Facts:

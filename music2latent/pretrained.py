@@ -119,4 +119,12 @@ def read_checkpoint(path: str | os.PathLike[str], *, model_id: str | None = None
     # Eight bytes of length, then JSON; by its suffix also a damaged file, which torch.load would take by that as well.
     if start[8:] == b"{" or path.suffix.lower() == SUFFIX:
         return read_safetensors(path)
-    return official.read_pt(path, model_id)
+    try:
+        return official.read_pt(path, model_id)
+    except InputError as error:
+        if (path.parent / "run.json").is_file():  # of training/folder.py
+            raise InputError(
+                f"{path}: a checkpoint of a training run; to make a model of it, run: "
+                f"music2latent export-weights {path.parent} MODEL.safetensors"
+            ) from error
+        raise

@@ -70,7 +70,7 @@ def _of_user(find: Callable[..., Path]) -> Path | None:
 def _read(path: Path) -> dict[str, str]:
     """Its keys; none where there is no file, unless the environment names it."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError) as error:
         if not os.environ.get(CONFIG_VARIABLE):
             return {}

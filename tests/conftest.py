@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,16 @@ from music2latent import EncoderDecoder
 from music2latent.audio import write_audio
 
 from .helpers import reference_codec, sound
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_whoever_runs_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The default model is the one that is built in."""
+    (path := tmp_path_factory.mktemp("settings") / "config.toml").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MUSIC2LATENT_MODEL", raising=False)
+        patch.setenv("MUSIC2LATENT_CONFIG", str(path))
+        yield
 
 
 @pytest.fixture(scope="session")

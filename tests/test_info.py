@@ -11,7 +11,7 @@ from music2latent.checkpoint import write_safetensors
 from music2latent.info import facts_of
 from music2latent.transcoding import encode_file
 
-from .helpers import audio_file, reference_checkpoint
+from .helpers import CLIP, audio_file, reference_checkpoint
 
 
 def test_facts_of_audio_latents_and_a_model(tmp_path: Path, tiny: EncoderDecoder) -> None:
@@ -34,3 +34,19 @@ def test_facts_of_audio_latents_and_a_model(tmp_path: Path, tiny: EncoderDecoder
 def test_what_it_does_not_know(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown model"):
         facts_of(str(tmp_path / "nothing"))
+
+
+def test_the_default_model_and_who_named_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MUSIC2LATENT_MODEL", raising=False)
+    monkeypatch.setenv("MUSIC2LATENT_CONFIG", str(tmp_path / "config.toml"))
+    (tmp_path / "config.toml").touch()
+    built_in = facts_of()
+    assert (built_in["model"], built_in["default_model"]) == ("mini", "mini (built in)")
+    assert built_in == facts_of("mini")
+    path = tmp_path / "tiny.safetensors"
+    write_safetensors(path, reference_checkpoint("tiny"))
+    monkeypatch.setenv("MUSIC2LATENT_MODEL", str(path))
+    named = f"{path} (environment variable MUSIC2LATENT_MODEL)"
+    assert facts_of("mini") == built_in | {"default_model": named}
+    assert (facts_of()["model"], facts_of()["default_model"], facts_of()["model_id"]) == (str(path), named, "tiny")
+    assert "default_model" not in facts_of(str(CLIP))

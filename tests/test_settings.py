@@ -35,6 +35,8 @@ def test_the_environment_wins_over_the_file_and_the_file_over_what_is_built_in(
     assert default_model() == DefaultModel("mini", None)
     _write(file, 'model = "official"  # for old latents\n')
     assert default_model() == DefaultModel("official", f"key model in {file}")
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())  # as Windows' editors save it
+    assert default_model().name == "official"
     monkeypatch.setenv("MUSIC2LATENT_MODEL", "me/piano")
     assert str(default_model()) == "me/piano (environment variable MUSIC2LATENT_MODEL)"
     monkeypatch.setenv("MUSIC2LATENT_MODEL", "")  # as good as not set
@@ -86,6 +88,7 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_folders_are_the_platforms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("MUSIC2LATENT_CONFIG", raising=False)
     for function, name in ((cache_folder, "user_cache_path"), (config_path, "user_config_path")):
         monkeypatch.setattr(platformdirs, name, lambda app, appauthor: tmp_path / app)
         found = function()
