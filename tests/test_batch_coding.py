@@ -14,7 +14,7 @@ from music2latent.chunks import ChunkPlan
 
 from .helpers import gradient, reference_checkpoint, relative_error, sound
 
-PLAN = ChunkPlan(6, 2)
+PLAN = ChunkPlan(3, 1)
 EDGE, FRAME = 1536, 4096
 
 
@@ -33,7 +33,7 @@ def stereo(samples: int) -> Tensor:
     return torch.from_numpy(sound(2, samples))
 
 
-@pytest.mark.parametrize("samples", [1, 700, EDGE + 1, 2 * FRAME - EDGE, 2 * FRAME - EDGE + 1, 30000])
+@pytest.mark.parametrize("samples", [1, EDGE + 1, FRAME - EDGE, FRAME - EDGE + 1, 15000])
 def test_it_is_compress_and_decompress(codec: EncoderDecoder, samples: int) -> None:
     audio, ours = stereo(samples), coding(codec)
     expected = codec.compress(audio, 44100)
@@ -45,14 +45,18 @@ def test_it_is_compress_and_decompress(codec: EncoderDecoder, samples: int) -> N
     assert relative_error(decoded, codec.decompress(expected, num_steps=2, seed=3)) < 1e-4
 
 
-def test_without_chunks_of_its_own_a_model_gets_those_of_compress(tiny: EncoderDecoder) -> None:
-    audio = stereo(11 * 44100)[:1]
+def test_without_chunks_of_its_own_a_model_gets_those_of_compress(
+    tiny: EncoderDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("codec", "integrations.batch_coding"):
+        monkeypatch.setattr(f"music2latent.{module}.CHUNK_SECONDS", 2.0)
+    audio = stereo(3 * 44100)[:1]
     with torch.no_grad():
         latents = coding(tiny, plan=None).encode(audio)
     assert relative_error(latents, tiny.compress(audio, 44100).values) < 1e-5
 
 
-@pytest.mark.parametrize("frames", [1, 2, 9])
+@pytest.mark.parametrize("frames", [1, 4])
 def test_half_the_lead_gives_a_latent_per_frame(codec: EncoderDecoder, frames: int) -> None:
     audio, ours = stereo(frames * FRAME), coding(codec, EDGE // 2, ChunkPlan(64, 4))
     assert ours.num_latents(frames * FRAME) == frames
@@ -62,9 +66,9 @@ def test_half_the_lead_gives_a_latent_per_frame(codec: EncoderDecoder, frames: i
         decoded = ours.decode(latents, frames * FRAME, num_steps=1, seed=0)
     head, tail = audio[:, : EDGE // 2].flip(-1), audio[:, -EDGE // 2 :].flip(-1)
     assert relative_error(latents, codec.encode(torch.cat([head, audio, tail], -1), 64 * FRAME)) < 1e-5
-    inner = slice(EDGE // 2, frames * FRAME - EDGE // 2)
-    official = codec.decode(latents, seed=0, max_waveform_length=64 * FRAME)[:, EDGE // 2 : EDGE // 2 + frames * FRAME]
-    assert relative_error(decoded[:, inner], official[:, inner]) < 1e-5
+    kept = slice(EDGE // 2, EDGE // 2 + frames * FRAME)
+    official = codec.decode(latents, seed=0, max_waveform_length=64 * FRAME)[:, kept]  # fades at its ends
+    assert relative_error(decoded * _coverage(2048, 8 * frames)[kept], official) < 1e-5
 
 
 def test_no_sample_fades_next_to_the_ends() -> None:
@@ -78,10 +82,10 @@ def test_no_sample_fades_next_to_the_ends() -> None:
 
 @pytest.mark.parametrize("lead", [EDGE, EDGE // 2])
 def test_gradients_reach_every_sample_and_latent(codec: EncoderDecoder, lead: int) -> None:
-    audio, ours = stereo(8 * FRAME).requires_grad_(), coding(codec, lead)
+    audio, ours = stereo(4 * FRAME).requires_grad_(), coding(codec, lead)
     latents = ours.encode(audio)
     latents.retain_grad()
-    ours.decode(latents, 8 * FRAME, num_steps=1, seed=0).square().sum().backward()
+    ours.decode(latents, 4 * FRAME, num_steps=1, seed=0).square().sum().backward()
     for found in (gradient(audio), gradient(latents)):
         assert bool(found.isfinite().all())
         assert bool(found.abs().amax(1).ne(0).all())
@@ -91,11 +95,11 @@ def test_gradients_reach_every_sample_and_latent(codec: EncoderDecoder, lead: in
 
 
 def test_items_do_not_depend_on_their_batch(codec: EncoderDecoder) -> None:
-    audio, ours = stereo(30000), coding(codec)
+    audio, ours = stereo(9000), coding(codec)
     with torch.no_grad():
         latents = ours.encode(audio)
-        decoded = ours.decode(latents, 30000, num_steps=1, seed=0)
+        decoded = ours.decode(latents, 9000, num_steps=1, seed=0)
         for item in range(2):
             alone = ours.encode(audio[item : item + 1])
             assert relative_error(alone[0], latents[item]) < 1e-5
-            assert relative_error(ours.decode(alone, 30000, num_steps=1, seed=0)[0], decoded[item]) < 1e-4
+            assert relative_error(ours.decode(alone, 9000, num_steps=1, seed=0)[0], decoded[item]) < 1e-4

@@ -25,7 +25,7 @@ from .page import run_page
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning warns of every thing that is small here
 PACKAGES = ["lightning.pytorch", "pytorch_lightning"]
-CLIPS = torch.from_numpy(sound(4, 6000)).view(2, 2, 6000)
+CLIPS = torch.from_numpy(sound(4, 2560)).view(2, 2, 2560)
 
 
 def fit(
@@ -119,7 +119,7 @@ def test_weights_and_biases_get_lists(tmp_path: Path, tiny: EncoderDecoder) -> N
 
     fit(PACKAGES[0], tmp_path, LogReconstructions(CLIPS, every_n_epochs=2), tiny, Logger(tmp_path))
     assert calls[:2] == [
-        ("original", [(6000, 2)] * 2, 4, [44100] * 2),
+        ("original", [(2560, 2)] * 2, 4, [44100] * 2),
         ("original/spectrogram", [(256, 512)] * 2, 4),
     ]
     assert [call[0] for call in calls[2:]] == ["reconstruction", "reconstruction/spectrogram"]
@@ -131,7 +131,7 @@ def test_weights_and_biases_get_lists(tmp_path: Path, tiny: EncoderDecoder) -> N
         (lambda: LogReconstructions(CLIPS), "exactly one of"),
         (lambda: LogReconstructions(CLIPS, every_n_epochs=1, every_n_train_steps=1), "exactly one of"),
         (lambda: LogReconstructions(CLIPS, every_n_epochs=0), "every_n_epochs = 0"),
-        (lambda: LogReconstructions(CLIPS[0, 0], every_n_epochs=1), r"clips of shape \[6000\]"),
+        (lambda: LogReconstructions(CLIPS[0, 0], every_n_epochs=1), r"clips of shape \[2560\]"),
         (lambda: LogReconstructions(CLIPS[..., :2047], every_n_epochs=1), r"\[2, 2, 2047\]; .*n at least 2048"),
         (lambda: LogReconstructions(CLIPS * float("nan"), every_n_epochs=1), "NaN or infinite"),
     ],

@@ -25,13 +25,13 @@ from music2latent.integrations.transformers import Music2LatentConfig, Music2Lat
 from ..helpers import gradient, reference_checkpoint, relative_error, sound
 
 logging.disable_progress_bar()
-AUDIO = torch.from_numpy(sound(4, 20000)).view(2, 2, 20000)
+AUDIO = torch.from_numpy(sound(4, 12000)).view(2, 2, 12000)
 
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
     """Every fact set."""
-    facts: dict[str, Any] = {"chunk_plan": ChunkPlan(8, 2), "provenance": "made up", "license": "MIT"}
+    facts: dict[str, Any] = {"chunk_plan": ChunkPlan(3, 1), "provenance": "made up", "license": "MIT"}
     mean, std = (0.5,) * 64, (0.25,) * 64
     return dataclasses.replace(reference_checkpoint("tiny"), latent_mean=mean, latent_std=std, **facts)
 
@@ -144,7 +144,7 @@ def test_in_16_bits(folder: Path, tmp_path: Path, model: Music2LatentModel, dtyp
 # ------------------------------------------------------------------------------------------------ called
 
 
-@pytest.mark.parametrize("samples", [1, 2560, 2561, 20000])
+@pytest.mark.parametrize("samples", [1, 12000])
 def test_the_numbers_are_those_of_compress(model: Music2LatentModel, checkpoint: Checkpoint, samples: int) -> None:
     codec, audio = EncoderDecoder(model=checkpoint, device="cpu", dtype="float32"), AUDIO[..., :samples]
     with torch.no_grad():
@@ -160,9 +160,9 @@ def test_forward_is_encode_and_decode(model: Music2LatentModel) -> None:
     with torch.no_grad():
         both, latents = model(AUDIO, return_dict=False), model.encode(AUDIO).latents
         audio = model.decode(latents).audio_values
-    assert audio.shape[-1] == 6 * 4096 - 1536
+    assert audio.shape[-1] == 4 * 4096 - 1536
     assert torch.equal(both[0], latents)
-    assert relative_error(both[1], audio[..., :20000]) < 1e-5
+    assert relative_error(both[1], audio[..., :12000]) < 1e-5
     assert isinstance(model.encode(AUDIO, return_dict=False), tuple)
 
 
@@ -191,8 +191,8 @@ def test_the_feature_extractor_is_found(tmp_path: Path, folder: Path) -> None:
 
 
 def test_gradients_reach_audio_and_weights(model: Music2LatentModel) -> None:
-    audio = AUDIO[:1, :1, :9000].clone().requires_grad_()
-    model(audio, torch.ones(1, 9000)).audio_values.square().sum().backward()
+    audio = AUDIO[:1, :1, :5000].clone().requires_grad_()
+    model(audio, torch.ones(1, 5000)).audio_values.square().sum().backward()
     assert bool(gradient(audio).isfinite().all())
     assert gradient(audio).abs().min() > 0
     assert gradient(model.encoder.gain.scale).any()
@@ -210,11 +210,11 @@ def test_signatures_are_encodecs() -> None:
 @pytest.mark.parametrize(
     ("audio", "mask", "message"),
     [
-        (AUDIO[0], None, r"input_values of shape \[2, 20000\]; expected \[B, C, n\]"),
+        (AUDIO[0], None, r"input_values of shape \[2, 12000\]; expected \[B, C, n\]"),
         (AUDIO * float("inf"), None, "NaN or infinite"),
-        (AUDIO, torch.ones(2, 19999), r"padding_mask of shape \[2, 19999\]; expected \[2, 20000\] or"),
-        (AUDIO, torch.ones(2, 20000).index_fill(1, torch.tensor([5]), 0), "padding before samples"),
-        (AUDIO, torch.zeros(2, 20000), "number of samples = 0"),
+        (AUDIO, torch.ones(2, 11999), r"padding_mask of shape \[2, 11999\]; expected \[2, 12000\] or"),
+        (AUDIO, torch.ones(2, 12000).index_fill(1, torch.tensor([5]), 0), "padding before samples"),
+        (AUDIO, torch.zeros(2, 12000), "number of samples = 0"),
     ],
 )
 def test_refusals(model: Music2LatentModel, audio: Tensor, mask: Tensor | None, message: str) -> None:
