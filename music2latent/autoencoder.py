@@ -84,7 +84,7 @@ class Autoencoder(nn.Module):
         return self.__dict__ | {"compiled": self.compiled is not self, "_calls": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         compiles = self.__dict__["compiled"]
         self.__dict__["compiled"] = self
         if compiles:

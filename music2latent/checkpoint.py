@@ -17,8 +17,8 @@ from torch import Tensor
 
 from .autoencoder import Autoencoder, parameter_shapes
 from .chunks import ChunkPlan
-from .config import ModelConfig, printable, shown
-from .errors import InputError
+from .config import ModelConfig, shown
+from .errors import InputError, printable
 from .files import check_suffix, replacing, stored_bits
 
 FORMAT = "music2latent.model"

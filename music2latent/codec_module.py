@@ -151,7 +151,7 @@ class CodecModule(nn.Module):
         return self.__dict__ | {"_fingerprint": self.fingerprint}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._version = self._weights_version()  # copies count anew
         self._prepare_process()
 

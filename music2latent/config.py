@@ -34,11 +34,6 @@ def shown(value: Any) -> str:
     return f"{reprlib.repr(value):.80}"
 
 
-def printable(text: str) -> str:
-    """Text out of a file on one line, and without what moves a terminal's cursor."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-
-
 def checked(where: str, values: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The values, each brought to the type of its default: a whole number will do for a float, a list for a tuple.
 

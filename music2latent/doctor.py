@@ -127,9 +127,9 @@ def _compiled_kernels(_: Facts) -> Facts:
 def _formats(found: Facts) -> Facts:
     import soundfile
 
-    from .audio import FORMATS
+    from .audio import WRITTEN
 
-    able = {suffix: soundfile.check_format(*kind) for suffix, kind in FORMATS.items()}
+    able = {suffix: soundfile.check_format(*kind) for suffix, kind in WRITTEN.items()}
     if not able[".wav"]:
         found["problems"].append("libsndfile cannot read WAV files; run: pip install --force-reinstall soundfile")
     return {

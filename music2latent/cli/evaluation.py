@@ -57,14 +57,14 @@ def evaluate(
     force: Force = False,
 ) -> None:
     """How good reconstructions are: tables, pictures, and a page to listen to."""
-    from ..config import DEFAULT_MODEL
     from ..evaluation.evaluate import Settings
     from ..evaluation.peers import names
     from ..evaluation.report import run
+    from ..settings import default_model
 
     check_free(output / "report.json", force)
     settings = Settings(
-        codecs=names(models or [DEFAULT_MODEL], steps or [1], against or []),
+        codecs=names(models or [default_model().name], steps or [1], against or []),
         limit=limit,
         seconds=seconds,
         min_seconds=min_seconds,

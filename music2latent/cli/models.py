@@ -12,6 +12,7 @@ import typer
 from ..errors import InputError
 from ..files import check_free, stored_bits
 from .options import Force, SaveDtype
+from .output import say
 from .running import finish
 
 
@@ -40,7 +41,7 @@ def info(
 def print_facts(facts: dict[str, Any], as_json: bool) -> None:
     """As one line of JSON, or as lines of names and values, those of a dict under its name, and an empty one."""
     if as_json:
-        typer.echo(json.dumps(facts))
+        say(json.dumps(facts))
         return
     for key, value in facts.items():
         if isinstance(value, dict):
@@ -49,7 +50,7 @@ def print_facts(facts: dict[str, Any], as_json: bool) -> None:
                 _print_fact(f"  {inner:<16}", _in_words(fact))
         else:
             _print_fact(key, value)
-    typer.echo()
+    say("")
 
 
 def _in_words(fact: Any) -> str:
@@ -64,7 +65,7 @@ def _in_words(fact: Any) -> str:
 
 def _print_fact(name: str, fact: Any) -> None:
     """One line, out of which nothing that a file says of itself breaks."""
-    typer.echo(f"{name:<14} {fact}".rstrip())
+    say(f"{name:<14} {fact}".rstrip())
 
 
 def convert(
@@ -96,4 +97,4 @@ def convert(
     wanted = {key: value for key, value in changes.items() if value is not None}
     checkpoint = dataclasses.replace(load_checkpoint(model), **wanted)
     write_safetensors(target, checkpoint, dtype=save_dtype)
-    typer.echo(f"{target}: {checkpoint.model_id}, {target.stat().st_size / 1e6:.1f} MB")
+    say(f"{target}: {checkpoint.model_id}, {target.stat().st_size / 1e6:.1f} MB")

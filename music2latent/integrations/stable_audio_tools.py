@@ -10,7 +10,6 @@ from torch import Tensor
 from ..arrays import as_float
 from ..batch_coding import BatchCoding
 from ..checkpoint import Checkpoint
-from ..config import DEFAULT_MODEL
 from ..errors import InputError, whole_number
 from ..extras import require_packages
 from ..latents import as_values
@@ -40,7 +39,7 @@ class Music2LatentPretransform(Pretransform):
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | Checkpoint = DEFAULT_MODEL,
+        model: str | os.PathLike[str] | Checkpoint | None = None,
         *,
         channels: int = 2,
         num_steps: int = 1,

@@ -24,7 +24,7 @@ from ..autoencoder import Autoencoder
 from ..batch_coding import BatchCoding
 from ..checkpoint import Checkpoint, write_safetensors
 from ..chunks import ChunkPlan
-from ..config import DEFAULT_MODEL, ModelConfig
+from ..config import ModelConfig
 from ..errors import InputError, whole_number
 from ..extras import require
 from ..hub import MODEL_FILE
@@ -162,7 +162,7 @@ class Music2LatentModel(PreTrainedModel):
         return (model, info) if output_loading_info else model
 
     @classmethod
-    def from_codec(cls, model: str | os.PathLike[str] | Checkpoint = DEFAULT_MODEL) -> Music2LatentModel:
+    def from_codec(cls, model: str | os.PathLike[str] | Checkpoint | None = None) -> Music2LatentModel:
         """A float32 model from what `EncoderDecoder(model=...)` takes: a name, a path, or a `Checkpoint`.
 
         Raises:
