@@ -190,7 +190,7 @@ def test_refused_options(tmp_path: Path, model: str) -> None:
     for message, *options in (
         ("unknown model 'maxi'", "-m", "maxi"),
         ("dtype 'int4'; accepted", "--dtype", "int4"),
-        ("device 'warp' is not usable", "--device", "warp"),
+        ("device 'warp'", "--device", "warp"),
         ("--format ../../x: accepted are wav, flac", "-f", "../../x"),
         ("cannot hold 44100 Hz", "-f", "opus"),
         ("coding_rate = 1; accepted", "--coding-rate", 1),
@@ -216,7 +216,7 @@ def test_never_overwrites_without_force(tmp_path: Path, model: str) -> None:
     song = audio_file(tmp_path / "a.wav")
     (tmp_path / "a.m2l").write_text("precious")
     check_refused(tmp_path, "exists already; choose another --output, or overwrite it with --force", "encode", song)
-    check_refused(tmp_path, "give one of them", "encode", song, "--force", "--skip-existing", code=2)
+    check_refused(tmp_path, "--skip-existing", "encode", song, "--force", "--skip-existing", code=2)
     assert Result("encode", song, "-m", model, "--force").code == 0
     assert Latents.load(tmp_path / "a.m2l").num_samples == 9000
     (tmp_path / "a.reconstructed.png").write_text("precious")

@@ -42,7 +42,6 @@ def test_the_same_option_is_the_same_in_every_verb() -> None:
                 "device",
                 "dtype",
                 "seed",
-                "steps",
                 "force",
                 "verbose",
                 "quiet",
@@ -52,7 +51,7 @@ def test_the_same_option_is_the_same_in_every_verb() -> None:
                 "coding_rate",
             ):
                 shared.setdefault(option.name, set()).add((option.help, tuple(option.opts)))
-    assert len(shared) == 11
+    assert len(shared) == 10
     assert all(len(kinds) == 1 for kinds in shared.values()), shared
 
 
