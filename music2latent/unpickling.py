@@ -233,8 +233,8 @@ def _ordered_dict() -> dict[Any, Any]:
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> StoredTensor:
     numbers = [offset, *_expect(shape, tuple), *_expect(stride, tuple)]
-    if len(numbers) > 17 or any(type(number) is not int for number in numbers):
-        raise ValueError("a tensor of more than 8 dimensions, or of such as are no whole numbers")
+    if len(numbers) > 17 or any(type(number) is not int or abs(number) >> 63 for number in numbers):
+        raise ValueError("a tensor of more than 8 dimensions, or whose shape is no whole numbers")
     return StoredTensor(storage=_expect(storage, Storage), offset=offset, shape=shape, stride=stride)
 
 

@@ -35,12 +35,17 @@ def _saved(content: Any) -> bytes:
     return file.getvalue()
 
 
-def _read(data: bytes) -> Any:
-    """What an archive holds, tensors read."""
+def _content(data: bytes) -> Any:
+    """What an archive holds, before a tensor is read."""
+    with reading(Path("a.pt")):
+        return Archive(io.BytesIO(data)).content()
+
+
+def _read(data: bytes) -> dict[Any, torch.Tensor]:
+    """An archive's tensors."""
     with reading(Path("a.pt")):
         archive = Archive(io.BytesIO(data))
-        content = archive.content()
-        return {key: archive.tensor(value) for key, value in content.items()}
+        return {key: archive.tensor(value) for key, value in archive.content().items()}
 
 
 def _with_pickle(code: bytes, data: bytes | None = None, compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -98,7 +103,7 @@ def test_tensors_come_back(tensor: torch.Tensor) -> None:
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"])
 def test_plain_values_and_numpy_scalars_come_back(dtype: str) -> None:
     content = {"n": np.ones(1, dtype)[0], "x": [1.5, True, None, (2**40, "ä", {}), OrderedDict(a=1)], 3: ()}
-    assert Archive(io.BytesIO(_saved(content))).content() == content
+    assert _content(_saved(content)) == content
 
 
 # ------------------------------------------------------------------------------------------------ what is not
@@ -152,7 +157,7 @@ FORBIDDEN: dict[str, Any] = {
 def test_forbidden_values(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="^a.pt: (holds something other than weights|truncated or damaged)") as found:
-        _read(_saved({"a": FORBIDDEN[name]}))
+        _content(_saved({"a": FORBIDDEN[name]}))
     assert len(str(found.value).splitlines()) == 1
     assert len(str(found.value)) < 200
     assert not os.listdir()
@@ -194,7 +199,7 @@ CODE = {
 @pytest.mark.parametrize("name", CODE)
 def test_forbidden_code(name: str) -> None:
     with pytest.raises(InputError, match="^a.pt: (holds something other than weights|truncated or damaged)") as found:
-        _read(_with_pickle(b"\x80\x02" + CODE[name] + b"."))
+        _content(_with_pickle(b"\x80\x02" + CODE[name] + b"."))
     assert len(str(found.value)) < 200
 
 
@@ -235,7 +240,7 @@ def test_tensors_that_do_not_lie_in_their_storage(
     count: int, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]
 ) -> None:
     with pytest.raises(InputError, match="^a.pt: truncated or damaged"):
-        _read(_with_pickle(_tensor_pickle(count, offset, shape, stride)))
+        _content(_with_pickle(_tensor_pickle(count, offset, shape, stride)))
 
 
 def test_one_storage_many_times() -> None:
@@ -249,21 +254,21 @@ def test_archives_that_torch_save_does_not_write() -> None:
     plain = _saved({"a": TENSOR})
     large = b"\x00" * (3 << 20)
     with pytest.raises(InputError, match="a pickle of 3145728 bytes"):
-        _read(_with_pickle(large))
+        _content(_with_pickle(large))
     with pytest.raises(InputError, match="compressed entries"):
-        _read(_with_pickle(large, compression=zipfile.ZIP_DEFLATED))
+        _content(_with_pickle(large, compression=zipfile.ZIP_DEFLATED))
     with pytest.raises(InputError, match="big-endian"):
-        _read(_with_entries({"byteorder": b"big"}))
+        _content(_with_entries({"byteorder": b"big"}))
     for place in (-98 + 42, -22 + 14):  # the third byte of the directory's size, in both records of it
         with pytest.raises(InputError, match="too many entries"):
-            _read(plain[:place] + b"\x50" + plain[place + 1 :])
+            _content(plain[:place] + b"\x50" + plain[place + 1 :])
     with pytest.raises(InputError, match="an archive cut short"):
-        _read(plain + b"comment")
+        _content(plain + b"comment")
     with pytest.raises(InputError, match="no archive that torch.save wrote"):
-        _read(plain.replace(b"data.pkl", b"data.pkx"))
+        _content(plain.replace(b"data.pkl", b"data.pkx"))
     torch.save({"a": TENSOR}, file := io.BytesIO(), pickle_protocol=4)
     with pytest.raises(InputError, match="the instruction FRAME, which torch.save does not write by default"):
-        _read(file.getvalue())
+        _content(file.getvalue())
 
 
 # ------------------------------------------------------------------------------------------------ mutants
