@@ -65,13 +65,15 @@ def test_of_two_jobs_to_one_name_the_second_gives_way(
     if not links:
         monkeypatch.setattr(os, "link", refuse)
     target = tmp_path / "a.txt"
-    with pytest.raises(
-        InputError, match=r"written by another program meanwhile, .*; see a\.[0-9a-f]{8}\.txt"
-    ) as refused:
-        with replacing(target, overwrite=False) as late:
-            with replacing(target, overwrite=False) as early:
-                early.write_text("early")
-            late.write_text("late")
+    with (
+        pytest.raises(
+            InputError, match=r"written by another program meanwhile, .*; see a\.[0-9a-f]{8}\.txt"
+        ) as refused,
+        replacing(target, overwrite=False) as late,
+    ):
+        with replacing(target, overwrite=False) as early:
+            early.write_text("early")
+        late.write_text("late")
     kept = tmp_path / str(refused.value).split()[-1]
     assert (target.read_text(), kept.read_text()) == ("early", "late")
     assert sorted(os.listdir(tmp_path)) == sorted([target.name, kept.name])
