@@ -124,7 +124,7 @@ def test_refuses_at_the_door(tiny: EncoderDecoder) -> None:
         StreamDecoder(tiny, channels=2**31)
 
 
-@pytest.mark.parametrize("channels", [1, 33, 64])
+@pytest.mark.parametrize("channels", [1, 33])
 def test_blocks_of_any_size_and_channels(tiny: EncoderDecoder, channels: int) -> None:
     encoder, decoder = StreamEncoder(tiny, channels=channels), StreamDecoder(tiny, channels=channels)
     sizes, signal = (0, 1, 1, 31, 0, 4000), noise(channels, 4033)
