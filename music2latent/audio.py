@@ -259,7 +259,7 @@ def subtype_like(path: str | os.PathLike[str], subtype: str) -> str:
     24 bits stay 24 bits and floats stay floats, or become the 24 bits of a `.flac`; all else gets the default.
     """
     accepted = subtypes(path)
-    wanted = "FLOAT" if subtype in ("FLOAT", "DOUBLE") else f"PCM_{subtype[-2:]}"
+    wanted = {"DOUBLE": "FLOAT"}.get(subtype, subtype.replace("ALAC", "PCM"))
     if wanted in accepted:
         return wanted
     return "PCM_24" if wanted in ("FLOAT", "PCM_20", "PCM_32") and "PCM_24" in accepted else accepted[0]

@@ -182,7 +182,7 @@ def test_the_depth_of_a_source_is_kept_where_it_can_be(subtype: str, name: str, 
 
 def test_sizes_beyond_32_bits(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\.aiff cannot hold more than 4000000000 bytes; use \.wav or \.caf"):
-        audio.write_audio(tmp_path / "a.aiff", [], RATE, 2, 10**9)
+        audio.write_audio(tmp_path / "a.aiff", [], RATE, 2, 10**9 + 1)
     with pytest.raises(InputError, match="not all samples"):
         audio.write_audio(tmp_path / "a.au", [], RATE, 2, 10**9 - 1)
 

@@ -37,7 +37,8 @@ def test_the_shortest_audio_survives(samples: int) -> None:
 
 @pytest.mark.parametrize(("rate_in", "rate_out"), [RATES, RATES[::-1]])
 def test_the_outermost_rates(rate_in: int, rate_out: int) -> None:
-    (length,) = {sum(block.shape[1] for block in resample([np.zeros((1, rate_in // 10))], 1, rate_in, rate_out))}
+    silence = np.zeros((1, rate_in // 10), np.float32)
+    length = sum(block.shape[1] for block in resample([silence], 1, rate_in, rate_out))
     assert abs(length - rate_out // 10) <= 1
 
 

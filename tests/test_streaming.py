@@ -118,12 +118,13 @@ def test_refuses_at_the_door(tiny: EncoderDecoder) -> None:
     decoder.push(torch.zeros(2, 64, 2))
     with pytest.raises(InputError, match=r"num_samples = 99999; these latents hold up to"):
         decoder.flush(99999)
-    for options, message in (({"sample_rate": 1}, "from 1000 to 768000"), ({"channels": 2**31}, "from 1 to 1024")):
-        with pytest.raises(InputError, match=message):
-            StreamEncoder(tiny, **options)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="sample_rate = 1; accepted: whole numbers from 1000 to 768000"):
+        StreamEncoder(tiny, sample_rate=1)
+    with pytest.raises(InputError, match="channels = 2147483648; accepted: whole numbers from 1 to 1024"):
+        StreamDecoder(tiny, channels=2**31)
 
 
-@pytest.mark.parametrize("channels", [1, 33, 64])
+@pytest.mark.parametrize("channels", [1, 33])
 def test_blocks_of_any_size_and_channels(tiny: EncoderDecoder, channels: int) -> None:
     encoder, decoder = StreamEncoder(tiny, channels=channels), StreamDecoder(tiny, channels=channels)
     sizes, signal = (0, 1, 1, 31, 0, 4000), noise(channels, 4033)
