@@ -8,7 +8,7 @@ from .errors import InputError
 
 EXTRAS = {
     "plot": ("matplotlib",),
-    "train": ("accelerate", "tensorboard"),
+    "train": ("accelerate",),  # TensorBoard comes along, and training goes on without it
     "evaluate": (
         *("auraloss", "av", "jinja2", "librosa", "matplotlib", "psutil", "pyloudnorm"),
         *("scipy", "sklearn", "torchmetrics", "visqol"),
