@@ -27,7 +27,7 @@ def train(
         list[str] | None, typer.Option("--set", help="key=value or table.key=value, on top of the recipe.")
     ] = None,
     init_from: Annotated[str | None, typer.Option(help="A model to start from: fine-tuning.")] = None,
-    max_minutes: Annotated[float | None, typer.Option(min=0, help="Stop cleanly after so long.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop cleanly after so long.")] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Read the data once, to int16 files in this folder, and train from those.")
     ] = None,

@@ -43,6 +43,7 @@ def test_another_configuration_is_refused(data: Path, tmp_path: Path) -> None:
 def _broken_states(state: dict[str, Any]) -> Iterator[bytes | object]:
     yield from (b"", b"PK\x03\x04", b"no checkpoint", b"\x80\x02.", [], {}, torch.zeros(3), {"gen_state_dict": {}})
     light = {key: {} if isinstance(value, dict) else value for key, value in state.items()}  # quick to write
+    wrong: Any
     for key in state:
         yield {name: value for name, value in light.items() if name != key}
         for wrong in ("x", None, torch.zeros(2), [], math.nan):
