@@ -1,6 +1,6 @@
 """How fast a training step is: the recipe as it stands against plain float32 PyTorch, steps in turn.
 
-    python benchmarks/training.py [configs/mini.toml] [--data DIR] [--iterations 25]
+    python benchmarks/training.py [mini] [--data DIR] [--iterations 25]
 
 All start from the same weights and see the same crops and noise, of cached data. "Plain" is what the same loop
 is without this project's work: float32, the default layout, PyTorch's own normalisation and attention, the system's own
@@ -34,7 +34,8 @@ from music2latent.nn import layers
 from music2latent.training.config import load_config
 from music2latent.training.data import AudioFolder, cache_audio, index_folder, parse_folder
 from music2latent.training.log import Totals
-from music2latent.training.loop import Run, make_accelerator
+from music2latent.training.loop import make_accelerator
+from music2latent.training.run import Run
 
 ROOT = Path(__file__).parent.parent
 PLAIN = ["precision=no", "channels_last=false", "compile=false"]
@@ -47,7 +48,7 @@ ALONE = 30
 SETTINGS = ["workers=2", "warmup=5"]
 
 
-def take_steps(connection: Connection, config: Path, data: list[AudioFolder], side: str) -> None:
+def take_steps(connection: Connection, config: str, data: list[AudioFolder], side: str) -> None:
     """A step for every True that comes, answered with its seconds and its loss; then the peak memory in bytes."""
     own, keep = SIDES[side]
     if keep:
@@ -66,7 +67,7 @@ def take_steps(connection: Connection, config: Path, data: list[AudioFolder], si
     connection.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
-def in_turn(config: Path, data: list[AudioFolder], iterations: int) -> dict[str, tuple[list[float], list[float], int]]:
+def in_turn(config: str, data: list[AudioFolder], iterations: int) -> dict[str, tuple[list[float], list[float], int]]:
     """Seconds and loss of every step of every side, taken in turn, and its peak memory."""
     spawn = multiprocessing.get_context("spawn")
     ends = {}
@@ -84,10 +85,10 @@ def in_turn(config: Path, data: list[AudioFolder], iterations: int) -> dict[str,
     return {side: ([t for t, _ in taken[side]], [loss for _, loss in taken[side]], ends[side].recv()) for side in SIDES}
 
 
-def waiting(config: Path, data: list[str], cache: Path) -> float:
+def waiting(config: str, data: list[str], cache: Path) -> float:
     """The share of its time that a training process waits for data, on its own."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "music2latent", "train", str(config), "--output", folder]
+        command = [sys.executable, "-m", "music2latent", "train", config, "--output", folder]
         command += ["--cache", str(cache), *(f"--data={one}" for one in data)]
         command += [f"--set={one}" for one in (f"iterations={ALONE}", "log_every=10", *SETTINGS)]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
@@ -96,7 +97,7 @@ def waiting(config: Path, data: list[str], cache: Path) -> float:
 
 
 def main(
-    config: Annotated[Path, typer.Argument(help="The recipe.")] = ROOT / "configs" / "mini.toml",
+    config: Annotated[str, typer.Argument(help="The recipe.")] = "mini",
     data: Annotated[list[str] | None, typer.Option(help="Audio, as for `music2latent train`.")] = None,
     iterations: Annotated[int, typer.Option(min=10, help="Steps of every side, in turn.")] = 25,
     output: Annotated[Path, typer.Option(help="Where the table goes.")] = ROOT / "benchmarks" / "training.md",
@@ -119,7 +120,7 @@ def main(
     plain, recipe = taken["plain float32"][1], taken["the recipe"][1]
     apart = statistics.mean(abs(b - a) / a for a, b in zip(plain, recipe, strict=True))
     text = (
-        f"`{config.name}`, {batch} crops of {resolved.recipe.crop_columns} columns a step, {iterations} steps of every "
+        f"`{config}`, {batch} crops of {resolved.recipe.crop_columns} columns a step, {iterations} steps of every "
         f"side in turn, on {processor()}, torch {torch.__version__}.\n\n" + "\n".join(lines) + "\n\n"
         f"In plain float32 the loss goes from {plain[0]:.3f} to {plain[-1]:.3f}, with the recipe from {recipe[0]:.3f} "
         f"to {recipe[-1]:.3f}; on average the two curves are {apart:.2%} apart. On its own, with two workers, it "

@@ -10,7 +10,7 @@ from .errors import InputError
 EXTRAS = {
     "media": ("av",),
     "plot": ("matplotlib",),
-    "train": ("accelerate", "tensorboard"),
+    "train": ("accelerate",),  # TensorBoard comes along, and training goes on without it
     "evaluate": (
         *("auraloss", "av", "jinja2", "librosa", "matplotlib", "psutil", "pyloudnorm"),
         *("scipy", "sklearn", "torchmetrics", "visqol"),

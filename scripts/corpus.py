@@ -29,7 +29,7 @@ from music2latent.audio import FORMATS, open_audio
 from music2latent.errors import InputError
 from music2latent.files import replacing, walk
 
-LISTED = Path(__file__).parent.parent / "configs" / "corpus-validation.txt"
+LISTED = Path(__file__).with_name("corpus-validation.txt")
 MIN_SAMPLE_RATE = 22050  # Hz; below it hardly anything is left of what makes music
 FREE = re.compile(r"L?GPL-[123].*|GFDL-1.*|CC0.*|CC-BY(-SA)?-[1-4].*|Expat|MIT|BSD-.*|public-domain|no-copyright")
 

@@ -26,15 +26,17 @@ from music2latent import spectrogram
 from music2latent.autoencoder import Autoencoder
 from music2latent.devices import keep_freed_memory
 from music2latent.noise import keyed_noise
+from music2latent.pretrained import load_checkpoint
 from music2latent.stft import log_spectral_distance, magnitudes
 from music2latent.training.config import TrainingConfig, load_config
 from music2latent.training.data import Crops, index_folder
 from music2latent.training.log import Totals
-from music2latent.training.loop import Run, make_accelerator
+from music2latent.training.loop import make_accelerator
 from music2latent.training.objectives import OBJECTIVES, Spectral
 from music2latent.training.objectives.dimension import effective_dimension
 from music2latent.training.objectives.harmonic import weighted_log_difference
 from music2latent.training.objectives.spectral import spectral_distance
+from music2latent.training.run import Run
 
 DRAWN = 65536
 """Samples of the pieces that crops are cut from, in the middle: models with other spectrograms get the same music."""
@@ -115,7 +117,7 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Where the crops come from.")],
     objectives: Annotated[str, typer.Option(help="Names with commas, NAME=WEIGHT for a weight.")] = "spectral",
     init_from: Annotated[str | None, typer.Option(help="Weights to start from; new ones by default.")] = None,
-    recipe: Annotated[Path, typer.Option(help="Everything else.")] = Path("configs/mini.toml"),
+    recipe: Annotated[str, typer.Option(help="Everything else.")] = "mini",
     settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, as in training.")] = None,
     report: Annotated[str, typer.Option(help="Iterations to measure at; it ends at the last.")] = "0,200,1000,3000",
     crops: Annotated[int, typer.Option(help="How many.")] = 8,
@@ -125,7 +127,7 @@ def main(
 ) -> None:
     """Overfit a few crops and print a Markdown table."""
     stops = [int(number) for number in report.split(",")]
-    config = load_config(recipe, settings)
+    config = load_config(recipe, settings or [])
     constant = dataclasses.replace(
         config.recipe, iterations=stops[-1] + 1, final_lr=config.recipe.lr, batch_size=crops, workers=0
     )
@@ -137,7 +139,7 @@ def main(
         audio, others = draw(folder, crops, seed, Path(work), config)
         run = Run(config, [index_folder(folder, 1.0, Path(work))], Path(work), make_accelerator(constant))
         if init_from:
-            run.start_from(init_from)
+            run.start_from(load_checkpoint(init_from))
         totals = Totals(begun=time.perf_counter())
         for stop in stops:
             while run.iteration < stop:

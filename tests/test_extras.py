@@ -33,7 +33,7 @@ def _declared(extra: str) -> set[str]:
 def test_import_names_are_those_of_the_declared_packages(extra: str) -> None:
     installed = packages_distributions()
     named = {installed.get(name, [name.replace("_", "-")])[0].lower() for name in EXTRAS[extra]}
-    assert named == _declared(extra)
+    assert named == _declared(extra) - {"tensorboard"}  # training goes on without
 
 
 def test_what_is_missing_is_named_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_what_is_missing_is_named_with_the_line_that_installs_it(monkeypatch: py
         ("frechet_audio_distance", "fad", ("evaluate", CLIP, "--fad", "vggish", "--output", "out")),
         ("librosa", "evaluate", ("probe", CLIP.parent, "--output", "out")),
         ("matplotlib", "plot", ("reconstruct", CLIP, "--plot", "--output", "out")),
-        ("tensorboard", "train", ("train", ROOT / "configs/tiny.toml", "--data", CLIP.parent, "--output", "out")),
+        ("accelerate", "train", ("train", "tiny", "--data", CLIP.parent, "--output", "out")),
     ],
 )
 def test_verbs_refuse_before_any_work(

@@ -12,15 +12,19 @@ from ..files import check_free, stored_bits
 from .options import Force, SaveDtype
 
 
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
 def train(
-    config: Annotated[Path, typer.Argument(help="A TOML file: configs/official.toml, mini.toml, tiny.toml.")],
+    recipe: Annotated[str, typer.Argument(help="finetune, mini, official, tiny, or the path of a .toml file.")],
     data: Annotated[
         list[str] | None, typer.Option("--data", help="A folder of audio, or FOLDER=WEIGHT; several may be given.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder; resumed if it exists.")] = None,
     validation: Annotated[Path | None, typer.Option(help="A folder of audio to measure and listen to.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value or table.key=value, on top of the file.")
+        list[str] | None, typer.Option("--set", help="key=value or table.key=value, on top of the recipe.")
     ] = None,
     init_from: Annotated[str | None, typer.Option(help="A model to start from: fine-tuning.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop cleanly after so long.")] = None,
@@ -30,16 +34,16 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run and what it costs.")] = False,
 ) -> None:
     """Folders of audio -> a model. Run the same command again to go on."""
+    if not dry_run and (not data or output is None):
+        raise typer.BadParameter("train needs --data and --output (or --dry-run)")
     from ..training.config import load_config
 
-    resolved = load_config(config, settings)
-    if dry_run:
+    resolved = load_config(recipe, settings or [])
+    if dry_run or not data or output is None:
         from ..training.summary import summary
 
         typer.echo(json.dumps(resolved.to_dict() | {"cost": summary(resolved)}, indent=2))
         return
-    if not data or output is None:
-        raise typer.BadParameter("train needs --data and --output (or --dry-run)")
     from ..training.data import parse_folder
     from ..training.loop import train as run_training
 
@@ -51,8 +55,10 @@ def train(
         init_from=init_from,
         max_minutes=max_minutes,
         cache=cache,
+        say=_say,
     )
     typer.echo(f"{output}: at iteration {reached} of {resolved.recipe.iterations}")
+    _say(f"a model of it: music2latent export-weights {output} MODEL.safetensors")
 
 
 def export_weights(
@@ -60,6 +66,9 @@ def export_weights(
     target: Annotated[Path, typer.Argument(help="A .safetensors file to write.")],
     save_dtype: SaveDtype = "float32",
     best: Annotated[bool, typer.Option("--best", help="The best checkpoint by validation, not the last.")] = False,
+    license: Annotated[
+        str | None, typer.Option(help="Licence of the weights. Default: that of the model they started from.")
+    ] = None,
     force: Force = False,
 ) -> None:
     """A run's averaged weights -> a model file with latent statistics, and a model card."""
@@ -68,6 +77,7 @@ def export_weights(
 
     stored_bits(save_dtype)
     check_model_path(target)
-    check_free(target, force)
-    checkpoint = export(run, target, dtype=save_dtype, best=best)
+    for file in (target, target.with_suffix(".md")):
+        check_free(file, force)
+    checkpoint = export(run, target, dtype=save_dtype, best=best, license=license)
     typer.echo(f"{target}: {checkpoint.provenance}; latent scale {checkpoint.latent_scale:.4f}")

@@ -3,97 +3,86 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import reprlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from ..config import PRESETS, ModelConfig, check_keys, checked, plain
 from ..errors import InputError
 from .objectives import OBJECTIVES, Consistency, Objective
+from .ranges import check_ranges, one_of, within
+
+WHERE = "training configuration"
+RECIPES = files(__package__) / "recipes"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a model is trained. The defaults are the official recipe (ISMIR 2024 paper, section 4)."""
 
-    seed: int = 0
+    seed: int = within(0, 0, 2**63 - 1)
     """Seed of initial weights, crops, noise levels and noise."""
-    iterations: int = 800_000
+    iterations: int = within(800_000, 1, 10**9)
     """Of the whole schedule; one updates the weights once."""
-    batch_size: int = 16
+    batch_size: int = within(16, 1, 65536)
     """Crops per iteration, over all processes."""
-    accumulate: int = 1
+    accumulate: int = within(1, 1, 65536)
     """Passes that an iteration's crops are spread over, to save memory."""
-    crop_columns: int = 64
+    crop_columns: int = within(64, 1, 65536)
     """Columns of the spectrogram per crop; a multiple of the model's columns per latent."""
-    min_rms: float = 0.001
+    min_rms: float = within(0.001, 0.0, 1.0)
     """Crops quieter than this are drawn again."""
-    workers: int = 2
-    """Processes that read and resample."""
+    workers: int = within(2, 0, 64)
+    """Threads that read and resample ahead; 0 reads when a crop is needed."""
 
-    lr: float = 1e-4
+    lr: float = within(1e-4, 1e-12, 1.0)
     """Learning rate after warm-up."""
-    final_lr: float = 1e-6
+    final_lr: float = within(1e-6, 0.0, 1.0)
     """Learning rate at the end of the cosine."""
-    warmup: int = 10_000
+    warmup: int = within(10_000, 0, 10**9)
     """Iterations of linear warm-up."""
-    beta1: float = 0.9
+    beta1: float = within(0.9, 0.0, 0.999999)
     """RAdam's first beta."""
-    beta2: float = 0.999
+    beta2: float = within(0.999, 0.0, 0.999999)
     """RAdam's second beta."""
-    clip_norm: float = 0.0
+    clip_norm: float = within(0.0, 0.0, 1e9)
     """Gradients are scaled down to this norm; 0 leaves them."""
-    ema_decay: float = 0.9999
+    ema_decay: float = within(0.9999, 0.0, 0.999999)
     """Decay of the averaged weights, reached by min(ema_decay, (1 + n) / (10 + n))."""
-    init: str = "default"
+    init: str = one_of("default", "variance_preserving")
     """`default`, the framework's, or `variance_preserving` (std = 1 / sqrt(fan-in)), for high learning rates."""
 
-    P_mean: float = -1.1
+    P_mean: float = within(-1.1, -20.0, 20.0)
     """Mean of log sigma."""
-    P_std: float = 2.0
+    P_std: float = within(2.0, 1e-3, 1e3)
     """Standard deviation of log sigma."""
-    noise_levels: int = 9999
+    noise_levels: int = within(9999, 1, 2**24 - 1)
     """Grid points of the noise level u in [0, 1]."""
-    first_gap: float = 0.1
+    first_gap: float = within(0.1, 1e-6, 1.0)
     """Distance in u between the two noise levels of a pair, at the first iteration."""
-    last_gap: float = 0.001
+    last_gap: float = within(0.001, 1e-6, 1.0)
     """The same at the last; exponential in between."""
 
-    precision: str = "fp16"
-    """`no` (float32), `fp16` or `bf16`: mixed precision. fp16 needs CUDA."""
+    precision: str = one_of("fp16", "bf16", "no", "auto")
+    """`fp16` (needs CUDA) or `bf16`: mixed precision; `no`: float32; `auto`: what the hardware is fast in."""
     compile: bool = False
     """torch.compile the networks."""
     channels_last: bool = False
     """Keep the weights in channels_last layout, which is faster on most hardware."""
 
-    log_every: int = 50
+    log_every: int = within(50, 1, 10**9)
     """Iterations between lines of stats.jsonl and TensorBoard points."""
-    validate_every: int = 5000
+    validate_every: int = within(5000, 1, 10**9)
     """Iterations between validations."""
-    save_every: int = 1000
+    save_every: int = within(1000, 1, 10**9)
     """Iterations between checkpoints."""
-    max_bad_iterations: int = 20
+    max_bad_iterations: int = within(20, 1, 10**9)
     """The run stops after so many iterations in a row with a loss or gradient that is not finite."""
-
-    def __post_init__(self) -> None:
-        for name in (
-            "iterations",
-            "batch_size",
-            "accumulate",
-            "crop_columns",
-            "log_every",
-            "validate_every",
-            "save_every",
-        ):
-            if getattr(self, name) < 1:
-                raise InputError(f"training configuration: {name} = {getattr(self, name)}; it must be 1 or more")
-        for name, accepted in {"precision": ("no", "fp16", "bf16"), "init": ("default", "variance_preserving")}.items():
-            if getattr(self, name) not in accepted:
-                raise InputError(
-                    f"training configuration: {name} = {getattr(self, name)!r}; accepted: {', '.join(accepted)}"
-                )
 
 
 @dataclass(frozen=True)
@@ -105,21 +94,24 @@ class TrainingConfig:
     objectives: Mapping[str, Objective] = field(default_factory=lambda: {"consistency": Consistency()})
 
     def __post_init__(self) -> None:
-        per_latent = self.model.columns_per_latent
-        if self.recipe.crop_columns % per_latent:
-            raise InputError(
-                f"training configuration: crop_columns = {self.recipe.crop_columns}; "
-                f"this model needs a multiple of {per_latent}"
-            )
+        check_ranges(WHERE, self.recipe)
+        for name, objective in self.objectives.items():
+            check_ranges(f"{WHERE}: {name}", objective)
+        columns, per_latent = self.recipe.crop_columns, self.model.columns_per_latent
         inner = self.crop_samples - 2 * self.model.edge
+        if columns % per_latent or inner < self.model.n_fft:  # less cannot be validated
+            least = -(-7 // per_latent) * per_latent
+            raise InputError(
+                f"{WHERE}: crop_columns = {columns}; this model needs a multiple of {per_latent}, at least {least}"
+            )
         for name, objective in self.objectives.items():
             if (longest := max(getattr(objective, "sizes", (0,)))) > inner:
                 raise InputError(
-                    f"training configuration: {name}: windows of {longest} samples; crops of {self.recipe.crop_columns}"
-                    f" columns have {inner} that do not fade: set sizes, or crop_columns higher"
+                    f"{WHERE}: {name}: windows of {longest} samples; crops of {columns} columns have {inner} "
+                    "that do not fade: set sizes, or crop_columns higher"
                 )
         if not any(objective.weight for objective in self.objectives.values()):
-            raise InputError("training configuration: every objective has weight 0; nothing would be learned")
+            raise InputError(f"{WHERE}: every objective has weight 0; nothing would be learned")
 
     @property
     def crop_samples(self) -> int:
@@ -139,52 +131,82 @@ class TrainingConfig:
         Raises:
             InputError: an unknown table or key (the nearest known one is named), or a value of the wrong type.
         """
-        where = "training configuration"
-        check_keys(where, "table", values, ["model", "training", "objectives"])
+        check_keys(WHERE, "table", values, ["model", "training", "objectives"])
         for name, table in values.items():
             if not isinstance(table, Mapping):
-                raise InputError(f"{where}: {name} = {table!r}, expected a table of keys")
+                raise InputError(f"{WHERE}: {name} = {reprlib.repr(table)}, expected a table of keys")
         model = dict(values.get("model", {}))
         preset = model.pop("preset", "official")
-        if preset not in PRESETS:
-            raise InputError(f"{where}: preset {preset!r}; accepted: {', '.join(PRESETS)}")
-        recipe = checked(where, values.get("training", {}), dataclasses.asdict(Recipe()))
+        if preset not in list(PRESETS):  # in a list: a value that has no hash is none of them
+            raise InputError(f"{WHERE}: preset {reprlib.repr(preset)}; accepted: {', '.join(PRESETS)}")
         objectives = values.get("objectives") or {"consistency": {}}
-        check_keys(where, "objective", objectives, OBJECTIVES)
-        return cls(
-            ModelConfig.from_dict(PRESETS[preset].to_dict() | model),
-            Recipe(**recipe),
-            {name: _objective(f"{where}: {name}", OBJECTIVES[name], table) for name, table in objectives.items()},
-        )
+        check_keys(WHERE, "objective", objectives, OBJECTIVES)
+        try:
+            return cls(
+                ModelConfig.from_dict(PRESETS[preset].to_dict() | model),
+                Recipe(**checked(WHERE, values.get("training", {}), dataclasses.asdict(Recipe()))),
+                {name: _objective(f"{WHERE}: {name}", OBJECTIVES[name], table) for name, table in objectives.items()},
+            )
+        except InputError:
+            raise
+        except (OverflowError, ValueError) as error:  # whole numbers of any length pass TOML and JSON
+            raise InputError(f"{WHERE}: a number too large to be meant ({error})") from error
 
 
 def _objective(where: str, kind: type[Objective], values: Any) -> Objective:
     if not isinstance(values, Mapping):
-        raise InputError(f"{where} = {values!r}, expected a table of keys")
+        raise InputError(f"{where} = {reprlib.repr(values)}, expected a table of keys")
     return kind(**checked(where, values, dataclasses.asdict(kind())))  # type: ignore[call-overload]
 
 
-def load_config(path: str | Path, settings: list[str] | None = None) -> TrainingConfig:
-    """A TOML file, with settings `key=value` or `table.key=value` (TOML values) on top.
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(entry.name.removesuffix(".toml") for entry in RECIPES.iterdir())
+
+
+def _read(recipe: str | os.PathLike[str]) -> tuple[str, str]:
+    """A recipe's text, and what messages call it. A bare name is one of ours, whatever lies in the folder."""
+    name = os.fspath(recipe)
+    if name in recipe_names():
+        return RECIPES.joinpath(f"{name}.toml").read_text(encoding="utf-8"), name
+    path = Path(name)
+    if (bare := path.name == name and not path.suffix) or not path.is_file():
+        hint = f" (or ./{name}, if you mean the file)" if bare and path.is_file() else ""
+        raise InputError(f"{name}: no such recipe; accepted: {', '.join(recipe_names())}, or a .toml file{hint}")
+    try:
+        return path.read_text(encoding="utf-8"), name
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{name}: cannot be read as a recipe ({error})") from error
+
+
+def _parse(text: str, what: str) -> dict[str, Any]:
+    """TOML, whose numbers are 64 bits wide; Python's parser takes any."""
+    try:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{what}: not TOML ({error})") from error
+    return values
+
+
+def load_config(recipe: str | os.PathLike[str], settings: Sequence[str] = ()) -> TrainingConfig:
+    """A recipe of ours by its name (`official`, `mini`, `tiny`), or a TOML file, with settings on top.
+
+    Args:
+        recipe: the name, or the path.
+        settings: `key=value` for the table `training`, or `table.key=value`; the values are TOML's.
 
     Raises:
         InputError: a missing or malformed file, or settings that do not fit.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; presets lie in configs/: official.toml, mini.toml, tiny.toml")
-    try:
-        values = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not TOML ({error})") from error
-    for setting in settings or []:
+    values = _parse(*_read(recipe))
+    for setting in settings:
         name, found, text = setting.partition("=")
         *tables, key = name.strip().split(".")
         if not found:
             raise InputError(f"--set {setting}: expected key=value")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             value = text.strip()  # a word without quotes
         table = values
         for one in tables or ["training"]:

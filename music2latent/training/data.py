@@ -9,14 +9,18 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+import reprlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
 
 from ..audio import FORMATS, open_audio, read_part
 from ..errors import InputError
@@ -27,6 +31,10 @@ logger = logging.getLogger(__name__)
 
 REDRAWS = 200
 """Crops that may be silent or unreadable in a row before the data is given up."""
+READ_AHEAD = 4
+"""Batches that are read before they are needed."""
+PLAYS_TO = 4096
+"""Samples before its end by which a file must be readable; an MP3's length is an estimate, to two blocks of 1152."""
 CACHED = ".int16"
 """Suffix of files that `cache_audio` writes: samples and nothing else."""
 
@@ -74,19 +82,22 @@ def parse_folder(text: str) -> tuple[Path, float]:
     return Path(folder), value
 
 
-def index_folder(folder: Path, weight: float, cache: Path) -> AudioFolder:
+def index_folder(folder: Path, weight: float, cache: Path, say: Callable[[str], None] = logger.info) -> AudioFolder:
     """Look into every audio file below a folder; facts of files that have not changed come from the cache folder.
 
+    Files that cannot be read are left out, with a warning. `say` is told how many there are to look into.
+
     Raises:
-        InputError: not a folder, no audio in it, or none that is readable.
+        InputError: not a folder, no audio in it, none that is readable, or a broken index in the cache folder.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of audio")
     paths = list(walk(folder, FORMATS))
     if not paths:
         raise InputError(f"{folder}: no audio files; looked for {' '.join(FORMATS)}")
-    store = cache / f"index-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}.json"
-    known = json.loads(store.read_text()) if store.is_file() else {}
+    store = cache / f"index-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:12]}.json"
+    known = _read_index(store)
+    say(f"{folder}: looking into {len(paths)} audio files")
     facts = {}
     for path in paths:
         status = path.stat()
@@ -101,30 +112,54 @@ def index_folder(folder: Path, weight: float, cache: Path) -> AudioFolder:
         if isinstance(fact, list)
     )
     unreadable = tuple(fact for fact in facts.values() if isinstance(fact, str))
-    if unreadable:
-        shown = "\n  ".join(unreadable[:20])
-        logger.warning("%s: %d of %d files left out:\n  %s", folder, len(unreadable), len(paths), shown)
+    _say_what_is_left_out(folder, unreadable, len(paths))
     if not tracks:
         raise InputError(f"{folder}: none of {len(paths)} audio files can be read; the first: {unreadable[0]}")
     return AudioFolder(folder=str(folder), weight=weight, tracks=tracks, unreadable=unreadable)
+
+
+def _say_what_is_left_out(folder: str | Path, reasons: tuple[str, ...], total: int) -> None:
+    if reasons:
+        shown = "\n  ".join(reasons[:20])
+        logger.warning("%s: %d of %d files left out:\n  %s", folder, len(reasons), total, shown)
+
+
+def _read_index(store: Path) -> dict[str, list[int] | str]:
+    """What an earlier run found: of every file rate, channels and length, or why it cannot be read."""
+
+    def is_fact(fact: Any) -> bool:
+        return isinstance(fact, str) or (
+            isinstance(fact, list) and len(fact) == 3 and all(type(n) is int and 0 < n < 2**63 for n in fact)
+        )
+
+    try:
+        known = json.loads(store.read_bytes()) if store.exists() else {}
+        if isinstance(known, dict) and all(map(is_fact, known.values())):
+            return known
+        reason = f"holds {reprlib.repr(known)}"
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error)
+    raise InputError(f"{store}: not an index of audio files ({reason}); delete it, and it is made anew")
 
 
 def _look(path: Path) -> list[int] | str:
     """Rate, channels and length of a file, or why it cannot be read."""
     try:
         source = open_audio(path)
+        read_part(path, max(0, source.num_samples - PLAYS_TO), 1)  # headers promise what the file does not hold
     except InputError as error:
         return str(error)
     return [source.sample_rate, source.channels, source.num_samples]
 
 
-class Crops(Dataset[Tensor]):
+class Crops:
     """Crop number i, `[n]` float32: one random channel of a random file, anywhere in it, not silent."""
 
     def __init__(
-        self, folders: list[AudioFolder], sample_rate: int, num_samples: int, *, seed: int, min_rms: float
+        self, folders: Sequence[AudioFolder], sample_rate: int, num_samples: int, *, seed: int, min_rms: float
     ) -> None:
         self.sample_rate, self.num_samples, self.seed, self.min_rms = sample_rate, num_samples, seed, min_rms
+        self._warned: set[str] = set()
         self.folders = []
         for folder in folders:
             tracks = [track for track in folder.tracks if self._needed(track) <= track.num_samples]
@@ -146,7 +181,7 @@ class Crops(Dataset[Tensor]):
         return -(-self.num_samples * track.sample_rate // self.sample_rate) + 64
 
     def __getitem__(self, index: int) -> Tensor:
-        rng = np.random.default_rng((self.seed, index))
+        rng, reason = np.random.default_rng((self.seed, index)), f"silent (RMS below {self.min_rms})"
         for _ in range(REDRAWS):
             _, tracks, chances = self.folders[int(np.searchsorted(self.chances, rng.random(), side="right"))]
             track = tracks[int(np.searchsorted(chances, rng.random(), side="right"))]
@@ -156,13 +191,14 @@ class Crops(Dataset[Tensor]):
             try:
                 crop = self._read(track, start, needed, channel)
             except InputError as error:
-                logger.warning("a crop could not be read, another is drawn: %s", error)
+                reason = str(error)
+                if track.path not in self._warned:
+                    self._warned.add(track.path)
+                    logger.warning("a crop could not be read, another is drawn: %s", error)
                 continue
             if np.sqrt(np.square(crop, dtype=np.float64).mean()) >= self.min_rms:
                 return torch.from_numpy(crop)
-        raise InputError(
-            f"{REDRAWS} crops in a row were silent (RMS below {self.min_rms}) or unreadable; check the data"
-        )
+        raise InputError(f"{REDRAWS} crops in a row were silent or unreadable; check the data. The last: {reason}")
 
     def _read(self, track: Track, start: int, needed: int, channel: int) -> np.ndarray:
         if track.path.endswith(CACHED):
@@ -175,38 +211,60 @@ class Crops(Dataset[Tensor]):
         return np.ascontiguousarray(out[skip : skip + self.num_samples])
 
 
-class CropOrder(Sampler[int]):
+def crop_order(first: int, batch: int, rank: int, world: int) -> Iterator[int]:
     """Crop numbers from `first` on for one of `world` processes, whose batches take turns, without an end."""
+    for start in count(first + rank * batch, world * batch):
+        yield from range(start, start + batch)
 
-    def __init__(self, first: int, batch: int, rank: int, world: int) -> None:
-        self.first, self.batch, self.rank, self.world = first, batch, rank, world
 
-    def __iter__(self) -> Iterator[int]:
-        start = self.first + self.rank * self.batch
+def read_batches(crops: Crops, order: Iterator[int], size: int, workers: int) -> Generator[Tensor]:
+    """Batches `[size, n]` of crops in this order, without an end; `workers` threads read ahead. Close it when done.
+
+    Threads, because files are decoded and resampled in C: other processes would have to be told of signals, would
+    have to be waited for, and could die by themselves.
+    """
+    if not workers:
         while True:
-            yield from range(start, start + self.batch)
-            start += self.world * self.batch
+            yield torch.stack([crops[number] for number in islice(order, size)])
+    with ThreadPoolExecutor(workers) as pool:
+        asked = deque(pool.submit(crops.__getitem__, number) for number in islice(order, READ_AHEAD * size))
+        try:
+            while True:
+                yield torch.stack([asked.popleft().result() for _ in range(size)])
+                asked.extend(pool.submit(crops.__getitem__, number) for number in islice(order, size))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def cache_audio(folder: AudioFolder, sample_rate: int, cache: Path) -> AudioFolder:
     """Read and resample a folder's files once, to files of int16 samples that are mapped into memory: for slow
-    processors. A rerun goes on where an earlier one stopped.
+    processors. A rerun goes on where an earlier one stopped. Files that are damaged inside are left out, with a
+    warning.
 
     Raises:
-        InputError: a place that cannot be written.
+        InputError: a place that cannot be written, or no file that can be read to its end.
     """
-    tracks = []
+    tracks, damaged = [], []
     for track in folder.tracks:
         name = hashlib.sha256(json.dumps(asdict(track)).encode()).hexdigest()[:16]
         target = cache / f"{name}{CACHED}"
         if not target.exists():
-            blocks = resample(open_audio(track.path).blocks(), track.channels, track.sample_rate, sample_rate)
-            with replacing(target) as partial, partial.open("wb") as file:
-                for block in blocks:
-                    file.write((block.T * 32768).round().clip(-32768, 32767).astype("<i2").tobytes())
+            try:
+                blocks = resample(open_audio(track.path).blocks(), track.channels, track.sample_rate, sample_rate)
+                with replacing(target) as partial, partial.open("wb") as file:
+                    for block in blocks:
+                        file.write((block.T * 32768).round().clip(-32768, 32767).astype("<i2").tobytes())
+            except InputError as error:
+                if isinstance(error.__cause__, OSError):  # the cache cannot be written
+                    raise
+                damaged.append(str(error))
+                continue
         num_samples = target.stat().st_size // (2 * track.channels)
         tracks.append(replace(track, path=os.fspath(target), sample_rate=sample_rate, num_samples=num_samples))
-    return replace(folder, tracks=tuple(tracks))
+    _say_what_is_left_out(folder.folder, tuple(damaged), len(folder.tracks))
+    if not tracks:
+        raise InputError(f"{folder.folder}: none of its files can be read to its end; the first: {damaged[0]}")
+    return replace(folder, tracks=tuple(tracks), unreadable=(*folder.unreadable, *damaged))
 
 
 def _mapped(track: Track) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +14,26 @@ from torch import Tensor
 
 from .. import spectrogram
 from ..autoencoder import Autoencoder
-from ..checkpoint import Checkpoint, write_safetensors
+from ..checkpoint import Checkpoint, check_model_path, write_safetensors
 from ..chunks import ChunkPlan
 from ..errors import InputError
 from ..files import replacing
 from ..model_card import model_card
 from .config import TrainingConfig
 from .data import Crops, index_folder
-from .folder import read_state
-from .loop import training_crops
+from .folder import config_of, read_run, read_state
+from .log import duration
+from .run import check_weights, training_crops
 
 
 def export_weights(
-    run: Path, target: Path, *, dtype: str = "float32", best: bool = False, crops: int = 256
+    run: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    dtype: str = "float32",
+    best: bool = False,
+    license: str | None = None,
+    crops: int = 256,
 ) -> Checkpoint:
     """Write a run's averaged weights as a model file, with latent statistics over its training data.
 
@@ -33,43 +42,47 @@ def export_weights(
         target: a `.safetensors` file; a model card is written beside it.
         dtype: of the weights in the file: `float32` or `float16`.
         best: the checkpoint with the best validation instead of the last.
+        license: of the weights, for the file and its card; by default that of the model that the run started from.
         crops: training crops that the statistics are taken over.
 
     Raises:
-        InputError: not a run folder, data that has gone, or a place that cannot be written.
+        InputError: not a run folder, data that has gone, weights that are not finite, or a place that cannot be
+            written.
     """
+    run, target = Path(run), Path(target)
+    check_model_path(target)
     path = run / ("best.pt" if best else "last.pt")
     if not path.exists():
         raise InputError(f"{path}: no such checkpoint; expected the --output folder of music2latent train")
-    state, facts = read_state(path), json.loads((run / "run.json").read_text())
-    config = TrainingConfig.from_dict(json.loads(state["config"]))
-    model = Autoencoder(config.model)
+    facts, state = read_run(run), read_state(path)
+    config = config_of(state, path)
     weights = {key.removeprefix("module."): weight for key, weight in state["ema"].items() if key != "n_averaged"}
-    model.load_state_dict(weights)
-    folders = [index_folder(Path(folder), weight, run) for folder, weight in facts["data"]]
-    latents = _latents_of(model.eval(), training_crops(folders, config), crops)
-    hours = sum(folder.hours for folder in folders)
+    check_weights(weights, str(path))
+    checkpoint = Checkpoint(config=config.model, state_dict=weights, model_id=target.stem, latent_scale=1.0)
+    folders = [index_folder(folder, weight, run) for folder, weight in facts.data]
+    latents = _latents_of(checkpoint.build(), training_crops(folders, config), crops)
+    origin = f" from {facts.origin['model']}" if facts.origin else ""
+    audio = duration(3600 * sum(folder.hours for folder in folders))
     crop = config.recipe.crop_columns // config.model.columns_per_latent  # it has seen no longer chunks
-    checkpoint = Checkpoint(
-        config=config.model,
-        state_dict=weights,
-        model_id=target.stem,
+    checkpoint = replace(
+        checkpoint,
         latent_scale=float(latents.square().mean().sqrt()),
         latent_mean=tuple(latents.mean((0, 2)).tolist()),
         latent_std=tuple(latents.std((0, 2)).tolist()),
         chunk_plan=ChunkPlan(crop, min(2, crop // 4)),
-        provenance=f"trained {state['iteration']} iterations, {state['num_seen']} crops, on {hours:.1f} hours of audio",
-        license="set by its trainer",
+        provenance=f"trained{origin} {state['iteration']} iterations, {state['num_seen']} crops, on {audio} of audio",
+        license=license or facts.origin.get("license") or "not stated",
     )
     write_safetensors(target, checkpoint, dtype=dtype)
     with replacing(target.with_suffix(".md")) as partial:
-        partial.write_text(model_card(checkpoint, _notes(checkpoint, config, state)))
+        partial.write_text(model_card(checkpoint, _notes(checkpoint, config, state)), encoding="utf-8")
     return checkpoint
 
 
 def _notes(checkpoint: Checkpoint, config: TrainingConfig, state: dict[str, Any]) -> str:
     """How it was trained, for the model card: the whole recipe as TOML, in which JSON's values may stand."""
-    validated = f"; best validated log-spectral distance {state['best']:.2f} dB" if math.isfinite(state["best"]) else ""
+    known = math.isfinite(state["best"])
+    validated = f"best validated log-spectral distance {state['best']:.2f} dB" if known else "not validated yet"
     values = config.to_dict()
     tables = {name: values[name] for name in ("model", "training")}
     tables |= {f"objectives.{name}": table for name, table in values["objectives"].items()}
@@ -77,7 +90,7 @@ def _notes(checkpoint: Checkpoint, config: TrainingConfig, state: dict[str, Any]
         "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())])
         for name, table in tables.items()
     )
-    return f"Latent scale {checkpoint.latent_scale:.4f}{validated}.\n\n```toml\n{recipe}\n```"
+    return f"Latent scale {checkpoint.latent_scale:.4f}; {validated}.\n\n```toml\n{recipe}\n```"
 
 
 @torch.no_grad()

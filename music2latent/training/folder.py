@@ -9,8 +9,11 @@ RUN/index-*.json          what was found in the data folders
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+import reprlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,11 @@ from ..files import replacing
 from .config import TrainingConfig
 
 RUN_VERSION = 2
+STATE = {
+    **{"version": int, "config": str, "iteration": int, "num_seen": int, "best": float},
+    **dict.fromkeys(("model", "ema", "optimizer", "schedule", "scaler"), dict),
+}
+"""What `last.pt` and `best.pt` hold: tensors, numbers and JSON, so that reading them runs no code."""
 MAY_CHANGE = {"iterations", "workers", "log_every", "validate_every", "save_every", "max_bad_iterations", "compile"}
 """Keys of the recipe that a resumed run may set anew."""
 
@@ -45,27 +53,73 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def write_run(folder: Path, config: TrainingConfig, data: list[tuple[Path, float]]) -> None:
-    """What a run is: its configuration and where its data lies."""
-    facts = {"version": RUN_VERSION, "data": [[str(path.resolve()), weight] for path, weight in data]}
+def write_run(folder: Path, config: TrainingConfig, data: Sequence[tuple[Path, float]], origin: dict[str, str]) -> None:
+    """What a run is: its configuration, where its data lies, and the model that it started from, if any."""
+    facts: dict[str, Any] = {"version": RUN_VERSION, "origin": origin}
+    facts["data"] = [[str(path.resolve()), weight] for path, weight in data]
     with replacing(folder / "run.json") as partial:
         partial.write_text(json.dumps(facts | config.to_dict(), indent=2) + "\n")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What `write_run` wrote, but for the configuration, which every checkpoint holds."""
+
+    data: tuple[tuple[Path, float], ...]
+    origin: dict[str, str]
+    """`model` and `license` of what the run started from; empty for new weights."""
+
+
+def read_run(folder: Path) -> RunFacts:
+    """Read a run's facts.
+
+    Raises:
+        InputError: no such file, a damaged or a foreign one.
+    """
+    path = folder / "run.json"
+    try:
+        facts = json.loads(path.read_bytes())
+        origin = facts.get("origin", {})
+        if facts["version"] != RUN_VERSION or not all(isinstance(text, str) for text in (*origin, *origin.values())):
+            raise ValueError(f"version {facts['version']}")
+        return RunFacts(tuple((Path(place), float(weight)) for place, weight in facts["data"]), origin)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise InputError(f"{path}: missing, damaged, or not of a training run ({reprlib.repr(error)})") from error
 
 
 def read_state(path: Path) -> dict[str, Any]:
     """Read a run's checkpoint.
 
     Raises:
-        InputError: a damaged file, or one that a newer version wrote.
+        InputError: a damaged or foreign file, or one that a newer version wrote.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise InputError(f"{path}: damaged, or not a training checkpoint; best.pt may be whole") from error
-    if not isinstance(state, dict) or state.get("version") != RUN_VERSION:
-        found = state.get("version") if isinstance(state, dict) else None
-        raise InputError(f"{path}: written by version {found} of the trainer, this one reads {RUN_VERSION}; update")
+        raise InputError(f"{path}: damaged, or not a training checkpoint; move it away to begin anew") from error
+    version = state.get("version") if isinstance(state, dict) else None
+    if isinstance(version, int) and version != RUN_VERSION:
+        raise InputError(f"{path}: written by version {version} of the trainer, this one reads {RUN_VERSION}; update")
+    if (
+        version is None
+        or not all(isinstance(state.get(key), kind) for key, kind in STATE.items())
+        or not min(state["iteration"], state["num_seen"]) >= 0
+        or math.isnan(state["best"])
+    ):
+        raise InputError(f"{path}: not a checkpoint of music2latent train; move it away, or choose another --output")
     return state
+
+
+def config_of(state: dict[str, Any], path: Path) -> TrainingConfig:
+    """The configuration that a checkpoint was trained with.
+
+    Raises:
+        InputError: one that this version cannot train with.
+    """
+    try:
+        return TrainingConfig.from_dict(json.loads(state["config"]))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:  # InputError is a ValueError
+        raise InputError(f"{path}: its configuration cannot be used ({error})") from error
 
 
 def check_same_run(before: TrainingConfig, now: TrainingConfig, path: Path) -> None:

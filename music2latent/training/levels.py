@@ -45,4 +45,5 @@ def draw_sigmas(
 def _levels(count: int, P_mean: float, P_std: float, config: ModelConfig) -> tuple[Tensor, Tensor]:
     """Grid points u and their weights, each `[count]`."""
     grid = torch.arange(count, dtype=torch.float64) / count
-    return grid, torch.exp(-0.5 * ((sigma_of(grid, config).log() - P_mean) / P_std) ** 2)
+    weights = -0.5 * ((sigma_of(grid, config).log() - P_mean) / P_std) ** 2
+    return grid, torch.exp(weights - weights.max())  # one is 1, however far P_mean lies from all levels

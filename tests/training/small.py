@@ -16,7 +16,7 @@ from music2latent.training.loop import train
 from music2latent.training.module import TrainingModule
 from music2latent.training.objectives import Batch, Consistency, Objective, Spectral
 
-from ..helpers import ROOT, sound
+from ..helpers import sound
 
 # The smallest model that is one: quick, and every layer is there.
 SMALL = replace(
@@ -84,5 +84,4 @@ def train_command(data: Path, run: Path, *settings: str) -> list[str]:
         f"--set={key}={json.dumps(value) if not isinstance(value, str) else value}" for key, value in values.items()
     ]
     options += [f"--set=model.{key}={value}" for key, value in model.items()]
-    path = str(ROOT / "configs" / "official.toml")
-    return ["-m", "music2latent", "train", path, f"--data={data}", f"--output={run}", *options]
+    return ["-m", "music2latent", "train", "official", f"--data={data}", f"--output={run}", *options]

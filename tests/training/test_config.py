@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from music2latent import InputError
 from music2latent.config import PRESETS
-from music2latent.training.config import Recipe, TrainingConfig, load_config
-from music2latent.training.objectives import Consistency
-
-ROOT = Path(__file__).parents[2]
-
+from music2latent.training.config import Recipe, TrainingConfig, load_config, recipe_names
+from music2latent.training.objectives import OBJECTIVES, Consistency
+from music2latent.training.ranges import check_ranges
 
 OFFICIAL = PRESETS["official"]
 
 
 def test_official_recipe() -> None:
-    config = load_config(ROOT / "configs" / "official.toml")
+    config = load_config("official")
     assert config == TrainingConfig(OFFICIAL, Recipe())
     assert config.crop_samples == 34304
     recipe = config.recipe
@@ -34,15 +35,62 @@ def test_official_recipe() -> None:
     assert config.objectives == {"consistency": Consistency(weight=1.0)}
 
 
-@pytest.mark.parametrize("name", ["official", "mini", "tiny"])
-def test_presets_survive_a_round_trip(name: str) -> None:
-    config = load_config(ROOT / "configs" / f"{name}.toml")
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipes_survive_a_round_trip(name: str) -> None:
+    config = load_config(name)
     assert TrainingConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    assert config.model == PRESETS[name]
+    assert config.model == PRESETS["mini" if name == "finetune" else name]
+
+
+def test_a_bare_name_is_a_recipe_whatever_lies_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("tiny", "mine"):
+        Path(name).write_text("[training]\nlr = 0.125\n")
+    assert load_config("tiny").model == PRESETS["tiny"]
+    assert load_config("./tiny").recipe.lr == load_config(tmp_path / "mine").recipe.lr == 0.125
+    known = "accepted: finetune, mini, official, tiny, or a .toml file"
+    with pytest.raises(InputError, match=rf"^mine: no such recipe; {known} \(or ./mine, if you mean the file\)$"):
+        load_config("mine")
+    with pytest.raises(InputError, match=rf"^big: no such recipe; {known}$"):
+        load_config("big")
+
+
+HOSTILE: list[Any] = [
+    *(math.nan, math.inf, -math.inf, -1, -1.0, 0, 2**63, 2**64, 10**400, 16**5000, -(2**63), 1e300, 5e-324),
+    *(True, None, "x", "", [], [[]], [-1], [0], [math.nan], [2**63], {}, {"a": {}}),
+]
+
+
+def _keys() -> list[tuple[str, ...]]:
+    """The place of every setting."""
+    whole = TrainingConfig(objectives={name: kind() for name, kind in OBJECTIVES.items()}).to_dict()
+    objectives = [("objectives", name, key) for name, table in whole["objectives"].items() for key in table]
+    return [*(("training", key) for key in whole["training"]), *objectives]
+
+
+@pytest.mark.parametrize("place", _keys(), ids=".".join)
+def test_a_setting_is_in_its_range_or_refused_in_a_line(place: tuple[str, ...]) -> None:
+    messages: list[str] = []
+    for value in HOSTILE:
+        values: dict[str, Any] = {place[-1]: value}
+        for name in reversed(place[:-1]):
+            values = {name: values}
+        try:
+            config = TrainingConfig.from_dict(values)
+        except InputError as error:
+            messages.append(str(error))
+            continue
+        table: Any = config.recipe if place[0] == "training" else config.objectives[place[1]]
+        check_ranges("", table)
+        facts = {field.name: field.metadata for field in dataclasses.fields(table)}[place[-1]]
+        assert facts or isinstance(value, bool)  # every number and word has a range
+        json.dumps(config.to_dict(), allow_nan=False)
+    assert len(messages) > len(HOSTILE) / 2
+    assert not [message for message in messages if "\n" in message]
 
 
 def test_settings() -> None:
-    config = load_config(ROOT / "configs" / "tiny.toml", ["lr=2e-3", "training.precision=bf16", "model.heads=4"])
+    config = load_config("tiny", ["lr=2e-3", "training.precision=bf16", "model.heads=4"])
     assert (config.recipe.lr, config.recipe.precision, config.model.heads) == (2e-3, "bf16", 4)
 
 
@@ -53,13 +101,18 @@ def test_settings() -> None:
         ("modell.heads=1", "unknown table 'modell'; did you mean 'model'"),
         ("model.head=1", "unknown key 'head'; did you mean 'heads'"),
         ("lr=fast", "lr = 'fast', expected the kind of 0.0001"),
-        ("batch_size=0", "batch_size = 0; it must be 1 or more"),
-        ("precision=fp8", "precision = 'fp8'; accepted: no, fp16, bf16"),
-        ("crop_columns=12", "crop_columns = 12; this model needs a multiple of 8"),
+        ("batch_size=0", "batch_size = 0; accepted: 1 to 65536"),
+        ("precision=fp8", "precision = 'fp8'; accepted: fp16, bf16, no, auto"),
+        ("crop_columns=12", "crop_columns = 12; this model needs a multiple of 8, at least 8"),
+        ("lr=nan", "lr = nan; accepted: 1e-12 to 1.0"),
+        ("objectives.spectral.sizes=[]", r"spectral: sizes = \(\); accepted: one or more numbers from 16 to 65536"),
+        ("objectives.spectral.sizes=[512, 0]", r"spectral: sizes = \(512, 0\); accepted"),
+        ("model.preset=[]", r"preset \[\]; accepted: official, mini, tiny"),
+        ("lr=1" + 400 * "0", "a number too large to be meant"),
         ("lr", "expected key=value"),
         ("objectives.spectrall.weight=1", "unknown objective 'spectrall'; did you mean 'spectral'"),
         ("objectives.spectral.weigth=1", "spectral: unknown key 'weigth'; did you mean 'weight'"),
-        ("objectives.spectral.second=2.0", "spectral: second = 2.0; accepted: 0 to 1"),
+        ("objectives.spectral.second=2.0", "spectral: second = 2.0; accepted: 0.0 to 1.0"),
         ("objectives.spectral=1", "spectral = 1, expected a table of keys"),
         ("objectives.spectral.sizes=[16384]", "windows of 16384 samples; crops of 32 columns have 14848"),
         ("objectives.spectral.weight.x=1", "weight is a key, not a table"),
@@ -67,7 +120,7 @@ def test_settings() -> None:
 )
 def test_refused_settings(setting: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        load_config(ROOT / "configs" / "tiny.toml", [setting])
+        load_config("tiny", [setting])
 
 
 def test_something_must_be_learned() -> None:
@@ -76,8 +129,9 @@ def test_something_must_be_learned() -> None:
 
 
 def test_refused_files(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="presets lie in configs/"):
+    with pytest.raises(InputError, match=r"missing.toml: no such recipe; accepted: .*tiny"):
         load_config(tmp_path / "missing.toml")
-    (tmp_path / "a.toml").write_text("[model\n")
-    with pytest.raises(InputError, match="not TOML"):
-        load_config(tmp_path / "a.toml")
+    for content in (b"[model\n", b"\xff\xfe", b"a = " + 3000 * b"[", b"a = 1" + 5000 * b"0"):
+        (tmp_path / "a.toml").write_bytes(content)
+        with pytest.raises(InputError, match=r"a.toml: (not TOML|cannot be read as a recipe)"):
+            load_config(tmp_path / "a.toml")

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from music2latent import InputError
 from music2latent.audio import write_audio
-from music2latent.training.data import CropOrder, Crops, cache_audio, index_folder, parse_folder
+from music2latent.training.data import (
+    AudioFolder,
+    Crops,
+    Track,
+    cache_audio,
+    crop_order,
+    index_folder,
+    parse_folder,
+    read_batches,
+)
 
-from ..helpers import sound
+from ..helpers import audio_file, sound
 
 
 def _crops(data: Path, **options: object) -> Crops:
@@ -42,7 +54,7 @@ def test_crop_is_what_the_file_holds(tmp_path: Path) -> None:
 
 def test_order_is_shared_by_processes_and_goes_on() -> None:
     def numbers(first: int, batch: int, rank: int, world: int, count: int) -> list[int]:
-        order = iter(CropOrder(first, batch, rank, world))
+        order = crop_order(first, batch, rank, world)
         return [next(order) for _ in range(count)]
 
     assert numbers(0, 4, 0, 1, 8) == list(range(8))
@@ -117,3 +129,93 @@ def test_refused_data(tmp_path: Path, data: Path) -> None:
         parse_folder("music=much")
     assert parse_folder("music=0.5") == (Path("music"), 0.5)
     assert parse_folder("music") == (Path("music"), 1.0)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_batches_are_the_crops_in_order(data: Path, workers: int) -> None:
+    crops = _crops(data)
+    with closing(read_batches(crops, crop_order(5, 2, 0, 1), 2, workers)) as batches:
+        for first in (5, 7, 9):
+            assert torch.equal(next(batches), torch.stack([crops[first], crops[first + 1]]))
+    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
+
+
+def test_what_reading_raises_is_raised_in_its_place(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("music2latent.training.data.REDRAWS", 3)
+    crops = _crops(data, min_rms=1.0)
+    with (
+        closing(read_batches(crops, crop_order(0, 2, 0, 1), 2, 2)) as batches,
+        pytest.raises(InputError, match=r"3 crops in a row were silent or unreadable; .*silent \(RMS below 1.0"),
+    ):
+        next(batches)
+
+
+def _hostile(folder: Path) -> None:
+    """Audio as it should not be, in every way."""
+    whole = audio_file(folder / "good.wav", samples=20000).read_bytes()
+    compressed = audio_file(folder / "good.flac", samples=20000).read_bytes()
+    bad = {
+        "empty.wav": b"",
+        "text.mp3": b"no audio",
+        "header.wav": whole[:44],
+        "truncated.wav": whole[: len(whole) // 2],
+        "truncated.flac": compressed[: len(compressed) // 2],
+        "pages.ogg": audio_file(folder / "whole.ogg", samples=20000).read_bytes()[:3000],
+        "noise.flac": compressed[:100] + np.random.default_rng(0).bytes(20000),
+        "long.flac": compressed[:18] + b"\x0a\xc4\x42\xf0\xff\xff\xff\xff" + compressed[26:],
+        "channels.wav": whole[:22] + b"\xff\xff" + whole[24:],
+        "rate.wav": whole[:24] + b"\x00\x00\x00\x00" + whole[28:],
+    }
+    for name, content in bad.items():
+        (folder / name).write_bytes(content)
+    for name, value in (("nan", np.nan), ("infinite", np.inf)):
+        samples = sound(1, 20000)[0]
+        samples[5000:15000] = value
+        soundfile.write(folder / f"{name}.wav", samples, 44100, "FLOAT")
+
+
+def test_hostile_audio_is_left_out_or_drawn_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _hostile(tmp_path / "data")
+    folder = index_folder(tmp_path / "data", 1.0, tmp_path)
+    assert {Path(track.path).name for track in folder.tracks} == {
+        *("good.wav", "good.flac", "whole.ogg"),
+        *("nan.wav", "infinite.wav"),  # wrong inside, which is seen when it is read
+    }
+    assert "10 of 15 files left out" in caplog.text
+    crops = Crops([folder], 44100, 4096, seed=0, min_rms=0.001)
+    assert all(crops[number].isfinite().all() for number in range(60))
+    assert caplog.text.count("a crop could not be read, another is drawn: ") == 2  # once a file
+    cached = cache_audio(folder, 44100, tmp_path / "cache")
+    assert (len(cached.tracks), len(cached.unreadable)) == (3, 12)
+    assert "2 of 5 files left out" in caplog.text
+
+
+def test_a_folder_of_damaged_files_is_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "nan.wav", np.full(20000, np.nan), 44100, "FLOAT")
+    folder = AudioFolder(
+        folder="data",
+        weight=1.0,
+        tracks=(Track(path=str(tmp_path / "nan.wav"), sample_rate=44100, channels=1, num_samples=20000),),
+        unreadable=(),
+    )
+    with pytest.raises(InputError, match=r"none of its files can be read to its end; the first: .*nan.wav"):
+        cache_audio(folder, 44100, tmp_path / "cache")
+    with pytest.raises(InputError, match=r"200 crops in a row were silent or unreadable; check the data. The last: .*"):
+        Crops([folder], 44100, 4096, seed=0, min_rms=0.001)[0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"[]", b"null", b"\xff", 5000 * b"[", b'{"a": 1}', b'{"a": [1, 2]}', b'{"a": ["1", 2, 3]}'),
+        *(b'{"a": [0, 1, 2]}', b'{"a": [-1, 1, 2]}', b'{"a": [1, 1, 1e3]}', b'{"a": [1, 1, 99999999999999999999]}'),
+    ],
+)
+def test_a_broken_index_is_refused_and_kept(data: Path, tmp_path: Path, content: bytes) -> None:
+    index_folder(data, 1.0, tmp_path)
+    store = next(tmp_path.glob("index-*.json"))
+    store.write_bytes(content)
+    with pytest.raises(InputError, match=r"index-\w+.json: not an index of audio files \(.*\); delete it") as refused:
+        index_folder(data, 1.0, tmp_path)
+    assert "\n" not in str(refused.value)
+    assert store.read_bytes() == content

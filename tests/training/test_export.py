@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from music2latent import InputError, load_model
+from music2latent.checkpoint import write_safetensors
 from music2latent.pretrained import read_checkpoint
 from music2latent.spectrogram import segment
 from music2latent.training.config import load_config
@@ -15,8 +18,8 @@ from music2latent.training.data import Crops, index_folder
 from music2latent.training.export import export_weights
 from music2latent.training.folder import read_state
 
-from ..helpers import Result
-from .small import CONFIG, SMALL, train_small
+from ..helpers import Result, check_refused, reference_checkpoint
+from .small import CONFIG, SMALL, small_model, train_small
 
 
 def test_export(data: Path, tmp_path: Path) -> None:
@@ -26,7 +29,7 @@ def test_export(data: Path, tmp_path: Path) -> None:
     exported = read_checkpoint(tmp_path / "out.safetensors")
     ema = read_state(tmp_path / "run" / "last.pt")["ema"]
     assert all(torch.equal(w, ema[f"module.{key}"].half()) for key, w in exported.state_dict.items())
-    assert "trained 6 iterations, 24 crops" in exported.provenance
+    assert "trained 6 iterations, 24 crops, on 3 s of audio" in exported.provenance
 
     crops = Crops([index_folder(data, 1.0, tmp_path)], 44100, CONFIG.crop_samples, seed=0, min_rms=0.001)
     model = load_model(tmp_path / "out.safetensors")
@@ -36,8 +39,42 @@ def test_export(data: Path, tmp_path: Path) -> None:
     assert scaled.square().mean().sqrt().item() == pytest.approx(1, abs=0.1)
     assert exported.latent_mean == pytest.approx(latents.mean((0, 2)).tolist(), abs=0.1)
     card = (tmp_path / "out.md").read_text()
-    assert "inf" not in card  # it was never validated
+    assert "; not validated yet.\n" in card
+    assert "on 3 s of audio" in card
+    assert "Licence: not stated." in card
     (tmp_path / "recipe.toml").write_text(card.split("```toml\n")[1].split("```")[0])
     assert load_config(tmp_path / "recipe.toml") == CONFIG
     with pytest.raises(InputError, match=r"no such checkpoint; expected the --output folder"):
         export_weights(tmp_path, tmp_path / "b.safetensors")
+
+
+def test_a_licence_is_given_or_inherited(data: Path, tmp_path: Path) -> None:
+    theirs = replace(reference_checkpoint("tiny"), config=SMALL, state_dict=small_model().state_dict(), license="CC0")
+    write_safetensors(tmp_path / "theirs.safetensors", theirs)
+    train_small(data, tmp_path / "run", max_minutes=0, init_from=str(tmp_path / "theirs.safetensors"))
+    train_small(data, tmp_path / "run", max_minutes=0)  # and once more, when it goes on without the option
+    for name, options, license in (("a", (), "CC0"), ("b", ("--license", "MIT"), "MIT")):
+        done = Result("export-weights", tmp_path / "run", tmp_path / f"{name}.safetensors", *options)
+        assert done.code == 0, done.err
+        exported = read_checkpoint(tmp_path / f"{name}.safetensors")
+        assert exported.license == license
+        assert exported.provenance.startswith("trained from tiny 2 iterations")
+        assert f"Licence: {license}." in (tmp_path / f"{name}.md").read_text()
+
+
+def test_refused_exports(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train_small(data, run, max_minutes=0)
+    check_refused(tmp_path, "models are written to files ending in", "export-weights", run, tmp_path / "a.pt")
+    (tmp_path / "README.md").write_text("mine")
+    check_refused(tmp_path, "README.md: exists already", "export-weights", run, tmp_path / "README.safetensors")
+    state = read_state(run / "last.pt")
+    for weight, value in (("encoder.conv_inp.weight", math.nan), ("denoiser.conv_out.bias", -math.inf)):
+        name = next(key for key in state["ema"] if key.endswith(weight.split(".")[-1]))
+        broken = state["ema"] | {name: torch.full_like(state["ema"][name], value)}
+        torch.save(state | {"ema": broken}, run / "last.pt")
+        message = rf"last.pt: 1 of {len(broken) - 1} weights are not finite, {name.removeprefix('module.')} the first"
+        check_refused(tmp_path, message, "export-weights", run, tmp_path / "a.safetensors")
+    torch.save(state, run / "last.pt")
+    (run / "run.json").write_text("{}")
+    check_refused(tmp_path, "run.json: missing, damaged", "export-weights", run, tmp_path / "a.safetensors")

@@ -10,7 +10,7 @@ import torch
 from music2latent.config import PRESETS
 from music2latent.training.config import Recipe
 from music2latent.training.levels import draw_sigmas, gap, sigma_of
-from music2latent.training.loop import learning_rate
+from music2latent.training.run import learning_rate
 
 OFFICIAL = PRESETS["official"]
 
@@ -47,3 +47,13 @@ def test_noise_levels_follow_the_normal_law() -> None:
         return (s ** (1 / 7) - low) / (high - low)
 
     assert (u_of(sigma[far]) - u_of(sigma_next[far])).numpy() == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("P_mean", [-20.0, 20.0])
+@pytest.mark.parametrize("P_std", [1e-3, 1e3])
+@pytest.mark.parametrize("noise_levels", [1, 2, 9999])
+def test_the_ends_of_the_ranges_give_levels_too(P_mean: float, P_std: float, noise_levels: int) -> None:
+    recipe = Recipe(P_mean=P_mean, P_std=P_std, noise_levels=noise_levels, first_gap=1e-6, last_gap=1e-6)
+    sigma, sigma_next = draw_sigmas(100, 0.5, OFFICIAL, recipe, torch.Generator().manual_seed(0))
+    assert (1 / (sigma - sigma_next)).float().isfinite().all()
+    assert (sigma > sigma_next).all()

@@ -9,9 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import pytest
 import torch
@@ -19,29 +19,14 @@ import torch
 from music2latent import InputError
 from music2latent.autoencoder import Autoencoder
 from music2latent.checkpoint import write_safetensors
-from music2latent.config import PRESETS
-from music2latent.spectrogram import spectrogram
-from music2latent.training.config import TrainingConfig
 from music2latent.training.folder import read_state
-from music2latent.training.loop import averaged, flattened, train
-from music2latent.training.module import TrainingModule, initialise
+from music2latent.training.loop import stop_signals
+from music2latent.training.module import TrainingModule
+from music2latent.training.run import Run
+from music2latent.training.validation import Validated
 
-from ..helpers import disk_with, posix, reference_checkpoint, sound
-from .small import CONFIG, RECIPE, SMALL, run_state, small_model, train_command, train_small
-
-
-def test_averaged_weights() -> None:
-    model = small_model()
-    ema = averaged(model, 0.5)
-    expected = model.denoiser.conv_out.weight.detach().clone()
-    for count in range(4):
-        with torch.no_grad():
-            model.denoiser.conv_out.weight.add_(1.0)
-        ema.update_parameters(model)
-        # the first update copies; then the decay warms up until it reaches its limit
-        decay = 0 if count == 0 else min(0.5, (1 + count) / (10 + count))
-        expected = decay * expected + (1 - decay) * model.denoiser.conv_out.weight.detach()
-        torch.testing.assert_close(cast(Autoencoder, ema.module).denoiser.conv_out.weight.detach(), expected)
+from ..helpers import disk_with, posix, reference_checkpoint
+from .small import CONFIG, RECIPE, SMALL, run_state, train_command, train_small
 
 
 def test_stop_and_resume_is_the_straight_run(data: Path, tmp_path: Path) -> None:
@@ -53,29 +38,6 @@ def test_stop_and_resume_is_the_straight_run(data: Path, tmp_path: Path) -> None
     one, two = run_state(tmp_path / "straight"), run_state(tmp_path / "stopped")
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert read_state(tmp_path / "stopped" / "last.pt")["num_seen"] == 24
-
-
-def test_a_flattened_model_learns_as_its_many_parameters() -> None:
-    many, one = (Autoencoder(SMALL).to(memory_format=torch.channels_last) for _ in range(2))  # type: ignore[call-overload]
-    initialise(many, RECIPE)
-    one.load_state_dict(many.state_dict())
-    flat = flattened(one)
-    optimizers = [torch.optim.RAdam(many.parameters(), lr=1e-2), torch.optim.RAdam([flat], lr=1e-2)]
-    audio = torch.from_numpy(sound(2, 6000))
-    for _ in range(7):  # the sixth is the first that RAdam rectifies
-        for model, optimizer in zip((many, one), optimizers, strict=True):
-            optimizer.zero_grad(set_to_none=False)
-            model.encoder(spectrogram(audio, SMALL.hop_length)).square().sum().backward()
-            optimizer.step()
-    for (name, a), b in zip(many.named_parameters(), one.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6, msg=name)
-
-
-def test_accumulated_passes_are_one_batch(data: Path, tmp_path: Path) -> None:
-    train_small(data, tmp_path / "whole")
-    train_small(data, tmp_path / "parts", replace(CONFIG, recipe=replace(RECIPE, accumulate=2)))
-    one, two = run_state(tmp_path / "whole"), run_state(tmp_path / "parts")
-    assert all(torch.allclose(one[key], two[key], rtol=1e-3, atol=1e-4) for key in one)
 
 
 @posix
@@ -93,12 +55,9 @@ def test_two_processes_are_one_with_twice_the_batch(data: Path, tmp_path: Path) 
 
 
 @posix
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGKILL", signal.SIGTERM)])
-def test_a_stopped_run_goes_on(data: Path, tmp_path: Path, number: signal.Signals) -> None:
-    """SIGTERM and Ctrl-C save first; after SIGKILL, at whatever moment, the last whole checkpoint is there.
-
-    They go to the whole group, as terminals and schedulers send them: to the processes that read data as well.
-    """
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"])
+def test_a_stopped_run_goes_on(data: Path, tmp_path: Path, name: str) -> None:
+    """SIGTERM, Ctrl-C and SIGHUP save first; after SIGKILL, at whatever moment, the last whole checkpoint is there."""
     run = tmp_path / "run"
     command = [sys.executable, *train_command(data, run, "iterations=100000", "workers=2")]
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
@@ -106,9 +65,10 @@ def test_a_stopped_run_goes_on(data: Path, tmp_path: Path, number: signal.Signal
     while not (run / "last.pt").exists():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
-    os.killpg(process.pid, number)
+    os.killpg(process.pid, getattr(signal, name))
     _, said = process.communicate(timeout=60)
-    assert process.returncode == (-9 if number not in (signal.SIGTERM, signal.SIGINT) else 0), said
+    assert process.returncode == (-9 if name == "SIGKILL" else 0), said
+    assert (said.count("stopping: this iteration is finished and saved") == 1) == (name != "SIGKILL")
     reached = read_state(run / "last.pt")["iteration"]
     assert reached >= 1
     config = replace(CONFIG, recipe=replace(RECIPE, iterations=reached + 2))
@@ -160,17 +120,75 @@ def test_collapse_is_said(data: Path, tmp_path: Path, caplog: pytest.LogCaptureF
     assert "the encoder has collapsed" in caplog.text
 
 
-def test_fine_tuning_from_an_official_checkpoint(data: Path, tmp_path: Path) -> None:
-    weights = dict(reference_checkpoint("tiny").state_dict)
-    torch.save({"gen_state_dict": weights}, tmp_path / "official.pt")
-    model = replace(PRESETS["tiny"], heads=4)
-    config = TrainingConfig(
-        model, replace(RECIPE, iterations=1, batch_size=1, lr=1e-9, final_lr=1e-9), CONFIG.objectives
-    )
-    train(config, [(data, 1.0)], tmp_path / "run", init_from=str(tmp_path / "official.pt"))
-    state = run_state(tmp_path / "run")
-    assert all(torch.allclose(state[f"model.{key}"], weight, atol=1e-6) for key, weight in weights.items())
-    with pytest.raises(
-        InputError, match=r"a model of another configuration: layers_list .*hop_length 512 instead of 64"
-    ):
-        train_small(data, tmp_path / "other", init_from=str(tmp_path / "official.pt"))
+@posix
+def test_signals_that_are_ignored_stay_so() -> None:
+    """As nohup starts a run; and outside of the main thread no handler can be set."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signals(print) as received:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not received
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert received == [signal.SIGTERM]
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: list(stop_signals(print).gen)).result() == [[]]
+
+
+class Killed(BaseException):
+    """What no handler catches."""
+
+
+def _states(run: Path) -> dict[str, object]:
+    states = {name: read_state(run / f"{name}.pt") for name in ("last", "best")}
+    keys = ("iteration", "best", "model", "ema")
+    return {f"{name}.{key}": state[key] for name, state in states.items() for key in keys}
+
+
+def test_best_survives_a_kill_at_any_checkpoint(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before and after every file that is written, a run is killed, and gone on with: the end is the straight run's."""
+    resume, write = Run.resume, Run.write
+    distances = {1: 6.0, 2: 8.0}  # the last is not the best
+    moments = kill_at = 0
+    now: list[Run] = []
+
+    class Checks:
+        def __init__(self, *_: object) -> None: ...
+
+        def measure(self, _: object) -> Validated:
+            distance = distances[now[-1].iteration]
+            return Validated({"log_spectral_distance": distance}, torch.zeros(0), torch.zeros(0))
+
+    def remember(self: Run) -> bool:
+        now.append(self)
+        return resume(self)
+
+    def moment() -> None:
+        nonlocal moments
+        moments += 1
+        if moments == kill_at:
+            raise Killed
+
+    def write_or_die(self: Run, name: str) -> None:
+        moment()
+        write(self, name)
+        moment()
+
+    monkeypatch.setattr("music2latent.training.loop.Validation", Checks)
+    monkeypatch.setattr(Run, "resume", remember)
+    monkeypatch.setattr(Run, "write", write_or_die)
+    config = replace(CONFIG, recipe=replace(RECIPE, iterations=2, validate_every=1))
+    train_small(data, tmp_path / "straight", config, validation=data)
+    straight, total = _states(tmp_path / "straight"), moments
+    assert (straight["best.best"], straight["best.iteration"], straight["last.iteration"]) == (6.0, 1, 2)
+    assert total == 6
+    for kill_at in range(1, total + 1):
+        run, moments = tmp_path / str(kill_at), 0
+        with pytest.raises(Killed):
+            train_small(data, run, config, validation=data)
+        train_small(data, run, config, validation=data)
+        after = _states(run)
+        assert after.pop("last.best") in (math.inf, 6.0)  # best.pt knows its own
+        torch.testing.assert_close(after, {key: straight[key] for key in after}, rtol=0, atol=0)

@@ -11,15 +11,15 @@ from music2latent.training.config import load_config
 from music2latent.training.objectives import OBJECTIVES
 from music2latent.training.summary import summary
 
-from ..helpers import ROOT, Result
+from ..helpers import Result
 
 
 def test_dry_run() -> None:
-    done = Result("train", ROOT / "configs" / "tiny.toml", "--dry-run", "--set", "lr=2e-3")
+    done = Result("train", "tiny", "--dry-run", "--set", "lr=2e-3")
     printed = json.loads(done.out)
     assert printed["training"]["lr"] == 2e-3
     assert printed["cost"]["parameters"] == 487170
-    more = summary(load_config(ROOT / "configs" / "tiny.toml", ["batch_size=16"]))
+    more = summary(load_config("tiny", ["batch_size=16"]))
     once = printed["cost"]
     assert more["gflop_per_iteration"] == pytest.approx(2 * once["gflop_per_iteration"], rel=0.01)
     assert more["gib_activations_float32"] == pytest.approx(2 * once["gib_activations_float32"], rel=0.1)
@@ -27,6 +27,6 @@ def test_dry_run() -> None:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_has_a_cost(name: str) -> None:
-    config = load_config(ROOT / "configs" / "tiny.toml")
+    config = load_config("tiny")
     alone = replace(config, objectives={name: OBJECTIVES[name]()})
     assert 0 < summary(alone)["gflop_per_iteration"] < 2 * summary(config)["gflop_per_iteration"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..ranges import WEIGHT, within
 from .batch import Batch
 
 
@@ -25,7 +26,7 @@ def pseudo_huber(a: Tensor, b: Tensor) -> Tensor:
 class Consistency:
     """Denoising from a level and from the next lower one shall give the same."""
 
-    weight: float = 1.0
+    weight: float = within(1.0, *WEIGHT)
     """Factor on this loss; 0 leaves it out."""
 
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..ranges import WEIGHT, within
 from .batch import Batch
 
 
@@ -25,7 +26,7 @@ def effective_dimension(latents: Tensor) -> Tensor:
 class Dimension:
     """The latents shall use all of their channels: log(D / effective dimension) of the batch."""
 
-    weight: float = 1.0
+    weight: float = within(1.0, *WEIGHT)
     """Factor on this loss; 0 leaves it out."""
 
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...stft import SILENT, magnitudes
+from ..ranges import WEIGHT, WINDOWS, within
 from .batch import Batch
 from .spectral import convergence
 
@@ -27,13 +28,13 @@ def weighted_log_difference(found: Tensor, wanted: Tensor, power: float) -> Tens
 class Harmonic:
     """The audio that one step from sigma_max gives shall have the magnitudes of the original, partials first."""
 
-    weight: float = 1.0
+    weight: float = within(1.0, *WEIGHT)
     """Factor on this loss; 0 leaves it out."""
-    sizes: tuple[int, ...] = (512, 2048, 4096, 8192)
+    sizes: tuple[int, ...] = within((512, 2048, 4096, 8192), *WINDOWS)
     """Window lengths in samples; crops must be longer than the longest."""
-    convergence: float = 2.0
+    convergence: float = within(2.0, *WEIGHT)
     """Factor on the spectral convergence; that on the weighted difference of logs is 1."""
-    power: float = 0.6
+    power: float = within(0.6, 0.0, 4.0)
     """Bins weigh as much as the original's magnitude to this power."""
 
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

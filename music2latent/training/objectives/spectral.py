@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...errors import InputError
 from ...stft import SILENT, magnitudes
+from ..ranges import WEIGHT, WINDOWS, within
 from .batch import Batch
 
 
@@ -43,17 +43,13 @@ def spectral_distance(estimate: Tensor, reference: Tensor, sizes: tuple[int, ...
 class Spectral:
     """The audio that one step from sigma_max gives shall have the magnitudes of the original."""
 
-    weight: float = 1.0
+    weight: float = within(1.0, *WEIGHT)
     """Factor on this loss; 0 leaves it out."""
-    sizes: tuple[int, ...] = (256, 512, 1024, 2048, 4096)
+    sizes: tuple[int, ...] = within((256, 512, 1024, 2048, 4096), *WINDOWS)
     """Window lengths in samples."""
-    second: float = 0.0
+    second: float = within(0.0, 0.0, 1.0)
     """Part of the crops, 0 to 1, for which it takes a second step instead: from the model's own one-step output, with
     noise of the drawn sigma. Without it a model that this loss alone has trained decodes in one step only."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.second <= 1:
-            raise InputError(f"training configuration: spectral: second = {self.second}; accepted: 0 to 1")
 
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch; no further figures."""

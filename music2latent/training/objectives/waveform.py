@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...stft import SILENT, stft
+from ..ranges import WEIGHT, WINDOWS, within
 from .batch import Batch
 
 
@@ -18,11 +19,11 @@ class Waveform:
     Amplitudes are compressed, as in the model's own spectrograms, so that not the bass alone counts.
     """
 
-    weight: float = 1.0
+    weight: float = within(1.0, *WEIGHT)
     """Factor on this loss; 0 leaves it out."""
-    sizes: tuple[int, ...] = (512, 2048, 8192)
+    sizes: tuple[int, ...] = within((512, 2048, 8192), *WINDOWS)
     """Window lengths in samples; crops must be longer than the longest."""
-    power: float = 0.65
+    power: float = within(0.65, 0.0, 4.0)
     """Amplitudes are raised to this power, phases kept."""
 
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
