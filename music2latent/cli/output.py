@@ -42,8 +42,14 @@ def say(text: str) -> None:
         _write(sys.stdout, "\n".join(printable(line, 100_000) for line in text.split("\n")))
 
 
+def tell(text: str) -> None:
+    """A line on what is going on; nothing under --quiet."""
+    if not is_quiet():
+        complain(text)
+
+
 def complain(text: str) -> None:
-    """A line that is no result."""
+    """A line that is said in any case, on standard error."""
     _write(sys.stderr, printable(text))
 
 

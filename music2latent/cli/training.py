@@ -10,10 +10,7 @@ import typer
 
 from ..files import check_free, stored_bits
 from .options import Force, SaveDtype
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
+from .output import say, tell
 
 
 def train(
@@ -42,7 +39,7 @@ def train(
     if dry_run or not data or output is None:
         from ..training.summary import summary
 
-        typer.echo(json.dumps(resolved.to_dict() | {"cost": summary(resolved)}, indent=2))
+        say(json.dumps(resolved.to_dict() | {"cost": summary(resolved)}, indent=2))
         return
     from ..training.data import parse_folder
     from ..training.loop import train as run_training
@@ -55,10 +52,10 @@ def train(
         init_from=init_from,
         max_minutes=max_minutes,
         cache=cache,
-        say=_say,
+        say=tell,
     )
-    typer.echo(f"{output}: at iteration {reached} of {resolved.recipe.iterations}")
-    _say(f"a model of it: music2latent export-weights {output} MODEL.safetensors")
+    say(f"{output}: at iteration {reached} of {resolved.recipe.iterations}")
+    tell(f"a model of it: music2latent export-weights {output} MODEL.safetensors")
 
 
 def export_weights(
@@ -80,4 +77,4 @@ def export_weights(
     for file in (target, target.with_suffix(".md")):
         check_free(file, force)
     checkpoint = export(run, target, dtype=save_dtype, best=best, license=license)
-    typer.echo(f"{target}: {checkpoint.provenance}; latent scale {checkpoint.latent_scale:.4f}")
+    say(f"{target}: {checkpoint.provenance}; latent scale {checkpoint.latent_scale:.4f}")
