@@ -31,7 +31,8 @@ CORE = [
     "consistency nn.encoder nn.upsampler nn.denoiser",
     "nn.layers",
     "nn.fused noise chunks spectrogram stft latents audio wave_stream",
-    "media truncation",
+    "media",
+    "truncation",
     "arrays resampling opening files extras devices threads progress config",
     "errors",
 ]
