@@ -34,6 +34,11 @@ def is_file(audio: Any) -> TypeGuard[AudioFile]:
     return isinstance(audio, (str, os.PathLike, bytes, bytearray)) or hasattr(audio, "read")
 
 
+def is_url(path: str | os.PathLike[str]) -> bool:
+    """Whether this names something that fsspec can get, and not a file."""
+    return bool(_URL.match(os.fspath(path))) and not os.path.exists(path)
+
+
 def name_of(file: AudioFile) -> str:
     """What messages call the file: in one line that every terminal can print."""
     if isinstance(file, (str, os.PathLike)):
@@ -64,7 +69,7 @@ def opened(file: AudioFile) -> Opened:
         seekable = getattr(file, "seekable", None)
         return file if seekable and seekable() else _spooled(file, name_of(file))
     path = os.fspath(file)
-    if _URL.match(path) and not os.path.exists(path):
+    if is_url(path):
         return _downloaded(path)
     try:
         mode = os.stat(path).st_mode

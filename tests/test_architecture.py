@@ -50,7 +50,7 @@ SUBPACKAGES = {
     "integrations": set(LINE),
     "demo": set(LINE) | {"evaluation.plot"},
 }
-LIGHT = {"", "errors", "config", "files", "progress"}
+LIGHT = {"", "errors", "config", "files", "opening", "progress"}
 """What the command line may import before it knows the verb."""
 
 UNTESTED = {"progress": "two type aliases"}

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from ..errors import InputError
 from ..files import walk
+from ..opening import is_url
 
 STANDARD_INPUT = Path("-")
 DECODED, RECONSTRUCTED = MARKERS = (".decoded", ".reconstructed")
@@ -37,8 +38,8 @@ def plan(
 
     A folder is searched for files with an `accepted` suffix and mirrored. Results are named like their input, with
     `marker` after the stem and this suffix; where that gives several inputs one name (`a.wav`, `a.flac`), after the
-    input's whole name. They lie beside the input, or in `output`, which is a folder unless there is one input file only
-    and `output` has a suffix.
+    input's whole name. They lie beside the input (of a URL, in the current folder), or in `output`, which is a folder
+    unless there is one input file only and `output` has a suffix.
 
     Raises:
         InputError: a missing input, a folder without such files, a stream without `output`, a file named as output of
@@ -55,6 +56,8 @@ def plan(
             if output is None:
                 raise InputError(f"{path}: a stream has no place for results beside it; give --output FILE")
             found.append((path, output / "stdin"))
+        elif is_url(path):
+            found.append((path, (output or Path()) / path.name))
         elif not path.exists():
             raise InputError(f"{path}: no such file or folder")
         else:

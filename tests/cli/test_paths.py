@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
+from music2latent import Latents
+
 from ..helpers import Result, audio_file, check_refused, posix
 
 
@@ -21,6 +25,16 @@ def test_one_file_for_several_results(tmp_path: Path, model: str) -> None:
         check_refused(tmp_path, message, "encode", *inputs, "-m", model, "-o", tmp_path / "multi.m2l")
     assert Result("encode", *files, "-m", model, "-o", tmp_path / "v0.2").code == 0
     assert sorted(os.listdir(tmp_path / "v0.2")) == ["a.m2l", "b.m2l"]
+
+
+def test_a_url(tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fsspec = pytest.importorskip("fsspec")
+    with fsspec.open("memory://folder/a.wav", "wb") as file:
+        file.write(audio_file(tmp_path / "in" / "b.wav").read_bytes())
+    assert Result("encode", "memory://folder/a.wav", "-m", model).code == 0
+    assert Latents.load("a.m2l").num_samples == 9000
+    check_refused(tmp_path, "a URL that cannot be read", "encode", "memory://nothing.wav", "-m", model)
 
 
 def test_reconstructions_are_not_inputs(tmp_path: Path, model: str) -> None:
