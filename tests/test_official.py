@@ -60,7 +60,7 @@ def test_configuration_from_shapes(name: str) -> None:
     assert infer_config(shapes) == replace(reference_checkpoint(name).config, heads=4)
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (1,), (10**6,) * 4])
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (10**4,) * 4])
 def test_no_configuration_from_other_shapes(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError):
         infer_config({key: torch.empty(shape, device="meta") for key, _ in reference_keys("tiny")})
