@@ -60,6 +60,12 @@ def test_configuration_from_shapes(name: str) -> None:
     assert infer_config(shapes) == replace(reference_checkpoint(name).config, heads=4)
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (10**4,) * 4])
+def test_no_configuration_from_other_shapes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError):
+        infer_config({key: torch.empty(shape, device="meta") for key, _ in reference_keys("tiny")})
+
+
 class Malicious:
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
         return os.system, ("touch EXECUTED",)
@@ -118,7 +124,7 @@ BILLIONS = reduce(lambda inner, _: [inner] * 99, range(99), NOTHING)
         {"gen_state_dict": []},
         {"gen_state_dict": {"a": 1}},
         {"gen_state_dict": {1: torch.zeros(1)}},
-        {"gen_state_dict": tiny_weights() | {"\x1b[31m\n": torch.zeros(1)}},
+        {"gen_state_dict": tiny_weights() | {"\x1b[31m\nx": torch.zeros(1)}},
         {"gen_state_dict": {key: weight.flatten()[0] for key, weight in tiny_weights().items()}},
         {"gen_state_dict": {key: torch.zeros(1, 10**5, 1, 1) for key in tiny_weights()}},
         {"gen_state_dict": {key: weight.to(torch.int8) for key, weight in tiny_weights().items()}},
@@ -142,7 +148,7 @@ def test_layouts_that_are_none(tmp_path: Path, content: Any) -> None:
         read_checkpoint(tmp_path / "a.pt")
     message = str(found.value).removeprefix(f"{tmp_path}/")
     assert message.startswith("a.pt: ")
-    assert len(message.splitlines()) == 1
+    assert message.isprintable()
     assert len(message) < 700
 
 

@@ -158,7 +158,7 @@ def test_forbidden_values(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="^a.pt: (holds something other than weights|truncated or damaged)") as found:
         _content(_saved({"a": FORBIDDEN[name]}))
-    assert len(str(found.value).splitlines()) == 1
+    assert str(found.value).isprintable()
     assert len(str(found.value)) < 200
     assert not os.listdir()
 
@@ -314,5 +314,5 @@ def test_mutants_are_read_or_refused(kind: str, tmp_path_factory: pytest.TempPat
         message = "read"
     except InputError as error:
         message = str(error).removeprefix(str(path))
-    assert len(message.splitlines()) == 1
+    assert message.isprintable()
     assert len(message) < 700
