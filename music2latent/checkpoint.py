@@ -18,7 +18,7 @@ from torch import Tensor
 from .autoencoder import Autoencoder, parameter_shapes
 from .chunks import ChunkPlan
 from .config import ModelConfig, shown
-from .errors import InputError, printable
+from .errors import InputError, check_name, printable
 from .files import check_suffix, replacing, stored_bits
 
 FORMAT = "music2latent.model"
@@ -87,6 +87,7 @@ def _check_facts(checkpoint: Checkpoint) -> None:
 
     if not within(scale := checkpoint.latent_scale, 1e-6, 1e3):
         raise InputError(f"latent_scale = {shown(scale)}; accepted: numbers from 1e-06 to 1000")
+    check_name("model_id", checkpoint.model_id)
     dim = checkpoint.config.latent_dim
     for name, low in {"latent_mean": -1.0, "latent_std": 0.0}.items():
         values = getattr(checkpoint, name)

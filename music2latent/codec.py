@@ -173,6 +173,7 @@ class EncoderDecoder(CodecModule):
 
     def _samples(self, audio: Any, sample_rate: int | None) -> Tensor:
         """A file or array, of any rate, as samples of the model's rate: `[n]`, `[C, n]` or `[B, C, n]`."""
+        _refuse_latents(audio)
         if is_file(audio):
             return torch.from_numpy(read_whole(open_source(audio, sample_rate), self.sample_rate))
         samples = as_float(audio)
@@ -288,6 +289,7 @@ class EncoderDecoder(CodecModule):
         rate = self.sample_rate if coding_rate is None else whole_number("coding_rate", coding_rate)
         if rate not in (self.sample_rate, *CODING_RATES):
             raise InputError(f"coding_rate = {rate}; accepted: {', '.join(map(str, CODING_RATES))}")
+        _refuse_latents(audio)
         source = open_source(audio, sample_rate)
         plan = self._plan(chunk_seconds, rate, chunks.encoder_context(self.config))
         blocks = resample(source.blocks(), source.channels, source.sample_rate, rate)
@@ -437,8 +439,18 @@ class EncoderDecoder(CodecModule):
             raise InputError(f"decompress takes Latents, not {type(latents).__name__}; for an array there is decode")
         if latents.fingerprint != self.fingerprint:  # models are renamed, weights are not
             self._check_origin(latents.model_id, latents.fingerprint)
-        if latents.shape[1] != self.latent_dim:
-            raise InputError(f"latents of shape {list(latents.shape)}; expected [C, {self.latent_dim}, L]")
+        found = (latents.shape[1], latents.frame_size, latents.edge)
+        expected = (self.latent_dim, self.frame_size, self.config.edge)
+        if found != expected or latents.coding_rate not in (self.sample_rate, *CODING_RATES):
+            raise InputError(
+                f"latents of {found[0]} numbers for {found[1]} samples at {latents.coding_rate} Hz, {found[2]} of them "
+                f"mirrored; this model gives {expected[0]} for {expected[1]} at {self.sample_rate} Hz, {expected[2]}"
+            )
+
+
+def _refuse_latents(audio: Any) -> None:
+    if isinstance(audio, Latents):  # NumPy would take it for an array of samples
+        raise InputError("these are latents already; decompress makes audio of them")
 
 
 def _batch_size(max_batch_size: int | None) -> int:

@@ -12,9 +12,9 @@ import numpy as np
 import soundfile
 
 from .arrays import as_float
-from .errors import InputError, whole_number
+from .errors import InputError
 from .extras import require
-from .resampling import resample_array
+from .resampling import check_rate, resample_array
 
 PICTURE_COLUMNS = 2000
 """Of longer latents every second one is drawn, or every third, so that there are at most so many."""
@@ -86,7 +86,7 @@ def audio_html(samples: Any, sample_rate: int) -> str:
     Raises:
         InputError: samples that are not finite or not time last, or a rate out of range.
     """
-    rate = whole_number("sample_rate", sample_rate, low=1000, high=768_000)
+    rate = check_rate("sample_rate", sample_rate)
     audio = np.atleast_2d(as_float(samples).detach().cpu().numpy())
     if audio.ndim > 2:
         raise InputError(f"audio of shape {list(audio.shape)}; expected [n] or [C, n], one piece of audio at a time")

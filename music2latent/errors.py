@@ -25,6 +25,16 @@ def whole_number(name: str, value: Any, low: int = 1, high: int = 2**63 - 1) -> 
     return number
 
 
+def check_name(name: str, text: Any, most: int = 1000) -> None:
+    """Refuse what does not do as a name that files record.
+
+    Raises:
+        InputError: not a str, too long, or not Unicode.
+    """
+    if not isinstance(text, str) or len(text) > most or text.encode(errors="ignore").decode() != text:
+        raise InputError(f"{name} = {text!r:.80}; accepted: Unicode text of up to {most} characters")
+
+
 def printable(text: str, most: int = 1000) -> str:
     """The text as one line that a terminal can only show: what is not printable is escaped, the middle of a long one
     left out. Names out of files may hold anything."""

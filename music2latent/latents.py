@@ -17,13 +17,11 @@ from torch import Tensor
 
 from . import display
 from .chunks import latents_needed
-from .errors import InputError, whole_number
+from .errors import InputError, check_name, whole_number
 from .files import check_suffix, replacing
 from .m2l import SUFFIX as SUFFIX
 from .m2l import LatentsFile, local_path, opened, pack, unpack
-
-_RATES = (1000, 768_000)  # Hz
-_MOST_NAME = 1000  # characters
+from .resampling import RATES
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -58,14 +56,12 @@ class Latents:
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", _as_floats(self.values, "latents"))
         for name, low, high in (
-            *(("sample_rate", *_RATES), ("coding_rate", *_RATES), ("num_samples", 1, 2**63 - 1)),
+            *(("sample_rate", *RATES), ("coding_rate", *RATES), ("num_samples", 1, 2**63 - 1)),
             *(("frame_size", 1, 2**20), ("edge", 0, 2**20)),
         ):
             object.__setattr__(self, name, whole_number(name, getattr(self, name), low, high))
         for name in ("model_id", "fingerprint"):
-            text = getattr(self, name)
-            if not isinstance(text, str) or len(text) > _MOST_NAME or text.encode(errors="ignore").decode() != text:
-                raise InputError(f"{name} = {text!r:.80}; accepted: Unicode text of up to {_MOST_NAME} characters")
+            check_name(name, getattr(self, name))
         channels, dim, length = self.shape
         coded = -(-self.num_samples * self.coding_rate // self.sample_rate)
         expected = latents_needed(coded, self)
@@ -107,8 +103,8 @@ class Latents:
             InputError: as for the record itself.
         """
         values = _as_floats(values, "latents", one_channel=True)
-        coding_rate = whole_number("coding_rate", coding_rate, *_RATES)
-        sample_rate = coding_rate if sample_rate is None else whole_number("sample_rate", sample_rate, *_RATES)
+        coding_rate = whole_number("coding_rate", coding_rate, *RATES)
+        sample_rate = coding_rate if sample_rate is None else whole_number("sample_rate", sample_rate, *RATES)
         if num_samples is None:
             num_samples = (frame_size * values.shape[-1] - edge) * sample_rate // coding_rate
         return cls(
