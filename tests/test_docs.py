@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shlex
 import shutil
@@ -48,6 +49,18 @@ def test_commands(name: str, commands: str) -> None:
     for line in lines:
         done = Result(*shlex.split(line, comments=True)[1:])
         assert done.code == 0, f"{line}\n{done.err}"
+
+
+def test_the_notebook_was_saved_as_it_ran() -> None:
+    """make docs runs it; this is about what readers see."""
+    text = (ROOT / "docs" / "tutorial.ipynb").read_text()
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert {output["output_type"] for output in outputs} <= {"stream", "execute_result", "display_data"}
+    assert {output.get("name", "stdout") for output in outputs} == {"stdout"}
+    assert sum("<audio" in str(output) for output in outputs) > 4
+    assert len(text) < 1_500_000
 
 
 # ------------------------------------------------------------------------------------------------ the site
