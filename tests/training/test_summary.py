@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from music2latent.training.config import load_config
+from music2latent.training.config import recipe_names, load_config
 from music2latent.training.objectives import OBJECTIVES
 from music2latent.training.summary import summary
 
@@ -23,6 +23,11 @@ def test_dry_run() -> None:
     once = printed["cost"]
     assert more["gflop_per_iteration"] == pytest.approx(2 * once["gflop_per_iteration"], rel=0.01)
     assert more["gib_activations_float32"] == pytest.approx(2 * once["gib_activations_float32"], rel=0.1)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_has_a_cost(name: str) -> None:
+    assert summary(load_config(name))["gflop_per_iteration"] > 1
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -63,7 +63,7 @@ class Spectral:
         start = sigma_max * batch.noise
         level = start.new_full((len(start),), sigma_max)
         with torch.no_grad():  # no gradient through the first step, which sampling takes as well
-            first = model.denoise(start[:second], level[:second], [p[:second] for p in pyramid])
+            first = model.denoise(start[:second], level[:second], [p[:second].detach() for p in pyramid])
         torch.clear_autocast_cache()  # PyTorch 2.6 would use this pass' casts of the weights again, without a graph
         level = torch.cat([batch.sigma[:second].to(level.dtype), level[second:]])
         other = batch.noise[:second].flip(-1)  # independent of what `first` was made of, and costs nothing
