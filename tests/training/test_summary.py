@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from music2latent.training.config import recipe_names, load_config
+from music2latent.training.config import load_config, recipe_names
 from music2latent.training.objectives import OBJECTIVES
 from music2latent.training.summary import summary
 
