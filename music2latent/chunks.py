@@ -36,13 +36,13 @@ class ChunkPlan:
     overlap: int
 
     def __post_init__(self) -> None:
-        for name, least in {"length": 1, "overlap": 0}.items():
-            value = whole_number(f"chunks: {name}", getattr(self, name), low=least, high=2**31 - 1)
+        for name in ("length", "overlap"):
+            value = whole_number(f"chunks: {name}", getattr(self, name), low=0, high=2**31 - 1)
             object.__setattr__(self, name, value)
-        if self.length < 2 * self.overlap:
+        if self.length < max(1, 2 * self.overlap):
             raise InputError(
                 f"chunks of {self.length} latents with an overlap of {self.overlap}: "
-                f"a chunk must hold at least two overlaps, {2 * self.overlap} latents"
+                f"a chunk must hold at least two overlaps, {max(1, 2 * self.overlap)} latents"
             )
 
     @property
