@@ -55,6 +55,8 @@ def export_weights(
     if not path.exists():
         raise InputError(f"{path}: no such checkpoint; expected the --output folder of music2latent train")
     facts, state = read_run(run), read_state(path)
+    if not best and (run / "best.pt").exists():  # it knows of a validation that came after last.pt
+        state["best"] = read_state(run / "best.pt")["best"]
     config = config_of(state, path)
     weights = {key.removeprefix("module."): weight for key, weight in state["ema"].items() if key != "n_averaged"}
     check_weights(weights, str(path))
