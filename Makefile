@@ -65,6 +65,7 @@ wheel: .venv/dev.done
 	build/wheel/venv/$(SCRIPTS)/pip install -q -c $(CONSTRAINTS) build/wheel/*.whl
 	cd build/wheel && venv/$(SCRIPTS)/music2latent reconstruct ../../examples/clip.ogg --output out/clip.flac
 	cd build/wheel && venv/$(SCRIPTS)/music2latent info mini out/clip.flac
+	cd build/wheel && venv/$(SCRIPTS)/music2latent train tiny --dry-run
 	build/wheel/venv/$(SCRIPTS)/python -c "from importlib.resources import files as f; f('music2latent').joinpath('py.typed').read_text()"
 
 clean:
