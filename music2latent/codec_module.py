@@ -101,7 +101,7 @@ class CodecModule(nn.Module):
         """Write `model.safetensors`, `config.json` and a model card; `from_pretrained(folder)` reads them.
 
         Raises:
-            InputError: weights that were trained in 16 bits, or an unwritable folder.
+            InputError: weights that were changed and are in 16 bits, or an unwritable folder.
         """
         hub.write_folder(folder, self._to_save())
 
@@ -129,7 +129,7 @@ class CodecModule(nn.Module):
         if self._is_as_loaded():
             return self.checkpoint
         if self.dtype != torch.float32:
-            raise InputError(f"weights trained in {self.dtype} are not saved; load the model with dtype='float32'")
+            raise InputError(f"changed weights rounded to {self.dtype} are not saved; load the model with dtype='float32'")
         return dataclasses.replace(self.checkpoint, state_dict=self.gen.state_dict())
 
     def _graph(self, grad: bool) -> AbstractContextManager[Any]:
