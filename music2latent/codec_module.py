@@ -129,7 +129,7 @@ class CodecModule(nn.Module):
         if self._is_as_loaded():
             return self.checkpoint
         if self.dtype != torch.float32:
-            raise InputError(f"changed weights rounded to {self.dtype} are not saved; load the model with dtype='float32'")
+            raise InputError(f"weights rounded to {self.dtype} are not saved; to train, load them with dtype='float32'")
         return dataclasses.replace(self.checkpoint, state_dict=self.gen.state_dict())
 
     def _graph(self, grad: bool) -> AbstractContextManager[Any]:
