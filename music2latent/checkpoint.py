@@ -146,7 +146,9 @@ def read_safetensors(path: Path) -> Checkpoint:
         InputError: a damaged or foreign file, or one of another version.
     """
     with reading(path):
-        state_dict, metadata = _unpack(path.read_bytes())
+        content = path.read_bytes()
+        refuse_foreign(content[:64], content[8:9] == b"{")
+        state_dict, metadata = _unpack(content)
         if metadata.get("format") != FORMAT:
             raise InputError("a safetensors file, but not a model of this package")
         if metadata.get("format_version") != str(FORMAT_VERSION):
@@ -165,6 +167,20 @@ def read_safetensors(path: Path) -> Checkpoint:
             chunk_plan=None if plan is None else ChunkPlan(*plan),
             provenance=metadata["provenance"],
             license=metadata["license"],
+        )
+
+
+def refuse_foreign(start: bytes, known: bool) -> None:
+    """Say what a file is, by its first bytes, if it is not of a known kind.
+
+    Raises:
+        InputError: it is not.
+    """
+    if start.startswith(b"version https://git-lfs"):
+        raise InputError("a Git LFS pointer, not the file; run git lfs pull")
+    if not known:
+        raise InputError(
+            "not a model file; accepted: .safetensors files of this package, .pt files of the official package"
         )
 
 

@@ -24,7 +24,7 @@ from .chunks import ChunkPlan
 from .codec_module import CodecModule
 from .errors import InputError, whole_number
 from .latents import Latents, as_values
-from .pretrained import load_checkpoint
+from .pretrained import load_checkpoint, recorded_name
 from .progress import Progress
 from .resampling import check_rate, resample, resample_array
 from .threads import ahead
@@ -424,6 +424,7 @@ class EncoderDecoder(CodecModule):
 
     def _check_origin(self, model_id: str | None, fingerprint: str | None) -> None:
         """Refuse latents that another model made."""
+        model_id = model_id and recorded_name(model_id)
         if model_id in (None, self.model_id) and fingerprint in (None, self.fingerprint):
             return
         origin = " ".join(
@@ -436,7 +437,9 @@ class EncoderDecoder(CodecModule):
 
     def _check_latents(self, latents: Latents) -> None:
         if not isinstance(latents, Latents):
-            raise InputError(f"decompress takes Latents, not {type(latents).__name__}; for an array there is decode")
+            raise InputError(
+                f"decompress takes Latents, not {type(latents).__name__}; Latents.load reads files, decode takes arrays"
+            )
         if latents.fingerprint != self.fingerprint:  # models are renamed, weights are not
             self._check_origin(latents.model_id, latents.fingerprint)
         found = (latents.shape[1], latents.frame_size, latents.edge)

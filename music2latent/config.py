@@ -26,7 +26,7 @@ def check_keys(where: str, what: str, keys: Iterable[str], known: Collection[str
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"{where}: unknown {what} {key!r}{hint}")
+            raise InputError(f"{where}: unknown {what} {shown(key)}{hint}")
 
 
 def shown(value: Any) -> str:

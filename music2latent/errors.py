@@ -38,6 +38,5 @@ def check_name(name: str, text: Any, most: int = 1000) -> None:
 def printable(text: str, most: int = 1000) -> str:
     """The text as one line that a terminal can only show: what is not printable is escaped, the middle of a long one
     left out. Names out of files may hold anything."""
-    if len(text) > most:
-        text = f"{text[: most // 2]} [...] {text[-most // 2 :]}"
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return shown if len(shown) <= most else f"{shown[: most // 2]} [...] {shown[-most // 2 :]}"

@@ -55,16 +55,11 @@ def read_pt(path: Path, model_id: str | None = None) -> Checkpoint:
 
 def _check_start(start: bytes) -> None:
     """Refuse, by its first bytes, what is no archive of `torch.save`."""
-    if start.startswith(b"version https://git-lfs"):
-        raise InputError("a Git LFS pointer, not the file; run git lfs pull")
     if start.startswith(b"\x80"):
         raise InputError(
             "a pickle, or a file of PyTorch before 1.6; if you trust it, torch.save it again with a newer one"
         )
-    if not start.startswith(b"PK\x03\x04"):
-        raise InputError(
-            "not a model file; accepted: .safetensors files of this package, .pt files of the official package"
-        )
+    refuse_foreign(start, start.startswith(b"PK\x03\x04"))
 
 
 def _other_layout(content: Any, path: Path) -> str:

@@ -76,6 +76,11 @@ def _find(name: str | os.PathLike[str], **options: Unpack[hub.DownloadOptions]) 
     )
 
 
+def recorded_name(name: str) -> str:
+    """The `model_id` that latents record of the model of this name, where the two differ."""
+    return load_checkpoint(name).model_id if name in BUNDLED else ALIASES.get(name, name)
+
+
 @cache
 def _warn_of_license(model_id: str) -> None:
     """Once per model."""

@@ -48,7 +48,7 @@ def test_it_is_compress_and_decompress(codec: EncoderDecoder, samples: int) -> N
 def test_without_chunks_of_its_own_a_model_gets_those_of_compress(
     tiny: EncoderDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("codec", "integrations.batch_coding"):
+    for module in ("chunks", "batch_coding"):
         monkeypatch.setattr(f"music2latent.{module}.CHUNK_SECONDS", 2.0)
     audio = stereo(3 * 44100)[:1]
     with torch.no_grad():

@@ -13,7 +13,7 @@ from huggingface_hub import constants
 
 import music2latent.hub
 from music2latent import __version__, doctor, settings
-from music2latent.audio import FORMATS
+from music2latent.audio import WRITTEN
 from music2latent.checkpoint import write_safetensors
 from music2latent.doctor import report
 
@@ -46,7 +46,7 @@ def test_what_is_in_it() -> None:
     assert found["problems"] == []
     assert found["versions"]["music2latent"] == __version__
     assert set(doctor.NEEDED) < set(found["versions"])
-    assert set(found["formats"]["read_and_written"]) | set(found["formats"]["not"]) == set(FORMATS)
+    assert set(found["formats"]["read_and_written"]) | set(found["formats"]["not"]) == set(WRITTEN)
     assert found["devices"]["cpu"]["dtype_auto"] in ("float32", "bfloat16")
     assert found["compiled_kernels"].get("file") or found["compiled_kernels"]["why"]
     assert found["default_model"]["loads"] is True

@@ -69,7 +69,7 @@ def main() -> None:
     for number in signals:
         signal.signal(number, interrupt)
     try:
-        app()
+        app(prog_name=app.info.name)
     except BaseException as error:
         if interrupted:
             # Raised inside Python's own locks, the interrupt may surface as another error, or leave a thread running

@@ -12,7 +12,7 @@ import typer
 from ..errors import InputError
 from ..files import check_free, stored_bits
 from .options import Force, SaveDtype
-from .output import say
+from .output import say, show
 from .running import finish
 
 
@@ -41,7 +41,7 @@ def info(
 def print_facts(facts: dict[str, Any], as_json: bool) -> None:
     """As one line of JSON, or as lines of names and values, those of a dict under its name, and an empty one."""
     if as_json:
-        say(json.dumps(facts))
+        show(json.dumps(facts))
         return
     for key, value in facts.items():
         if isinstance(value, dict):
@@ -50,7 +50,7 @@ def print_facts(facts: dict[str, Any], as_json: bool) -> None:
                 _print_fact(f"  {inner:<16}", _in_words(fact))
         else:
             _print_fact(key, value)
-    say("")
+    show("")
 
 
 def _in_words(fact: Any) -> str:
@@ -65,7 +65,7 @@ def _in_words(fact: Any) -> str:
 
 def _print_fact(name: str, fact: Any) -> None:
     """One line, out of which nothing that a file says of itself breaks."""
-    say(f"{name:<14} {fact}".rstrip())
+    show(f"{name:<14} {fact}".rstrip())
 
 
 def convert(

@@ -110,7 +110,11 @@ class OutputOptions:
     """How much is said; every verb has them."""
 
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is done, with which model, where.")] = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and what was asked for.")] = False
+
+    def __post_init__(self) -> None:
+        if self.verbose and self.quiet:
+            raise typer.BadParameter("--verbose and --quiet; give one of them")
 
 
 def grouped(verb: Callable[..., None]) -> Callable[..., None]:
@@ -130,7 +134,8 @@ def grouped(verb: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(verb)
     def command(**values: Any) -> None:
-        configure(verbose=values.pop("verbose"), quiet=values.pop("quiet"))
+        said = OutputOptions(verbose=values.pop("verbose"), quiet=values.pop("quiet"))
+        configure(verbose=said.verbose, quiet=said.quiet)
         for name, kind in groups.items():
             values[name] = kind(**{field.name: values.pop(field.name) for field in dataclasses.fields(kind)})
         verb(**values)

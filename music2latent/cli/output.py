@@ -39,7 +39,12 @@ def is_quiet() -> bool:
 def say(text: str) -> None:
     """A result, line by line; nothing under --quiet."""
     if not is_quiet():
-        _write(sys.stdout, "\n".join(printable(line, 100_000) for line in text.split("\n")))
+        show(text)
+
+
+def show(text: str) -> None:
+    """What was asked for, line by line, under --quiet too."""
+    _write(sys.stdout, "\n".join(printable(line, 100_000) for line in text.split("\n")))
 
 
 def tell(text: str) -> None:

@@ -62,7 +62,9 @@ def run(jobs: list[Job], work: Callable[[Job, Progress], None], *, existing: Exi
         skipped = len(there)
     elif there:
         failures.append(_exist_already([job.output for job in there]))
-    finish(failures, len(jobs), failed=len(failures) + max(len(there) - skipped - 1, 0), skipped=skipped)
+    finish(
+        failures, len(jobs), failed=len(failures) - bool(there and not skipped), existing=len(there), skipped=skipped
+    )
 
 
 def _exist_already(paths: list[Path]) -> InputError:
@@ -74,14 +76,16 @@ def _exist_already(paths: list[Path]) -> InputError:
     )
 
 
-def finish(failures: list[InputError], total: int, *, failed: int | None = None, skipped: int = 0) -> None:
-    """Print what went wrong, and exit with 1 if anything did."""
+def finish(
+    failures: list[InputError], total: int, *, failed: int | None = None, existing: int = 0, skipped: int = 0
+) -> None:
+    """Print what went wrong, and exit with 1 if anything did. Results that exist already are one failure together."""
     for failure in failures:
         complain(f"error: {failure}")
     failed = len(failures) if failed is None else failed
-    if total > 1 and (failed or skipped):
-        parts = [f"{total - failed - skipped} done"]
-        parts += [f"{skipped} skipped (they exist already)"] if skipped else []
+    if total > 1 and (failed or existing):
+        parts = [f"{total - failed - existing} done"]
+        parts += [f"{existing} exist already{' and were skipped' * bool(skipped)}"] if existing else []
         parts += [f"{failed} failed"] if failed else []
         complain(f"{total} files: {', '.join(parts)}")
     if failures:

@@ -205,9 +205,12 @@ def load_config(recipe: str | os.PathLike[str], settings: Sequence[str] = ()) ->
         if not found:
             raise InputError(f"--set {setting}: expected key=value")
         try:
-            value = tomllib.loads(f"value = {text}")["value"]
+            parsed = tomllib.loads(f"value = {text}")
         except (ValueError, RecursionError):
-            value = text.strip()  # a word without quotes
+            parsed = {"value": text.strip()}  # a word without quotes
+        if len(parsed) > 1:
+            raise InputError(f"--set {setting}: more than one setting; give each its own --set")
+        value = parsed["value"]
         table = values
         for one in tables or ["training"]:
             table = table.setdefault(one, {})

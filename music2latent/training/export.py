@@ -23,7 +23,7 @@ from .config import TrainingConfig
 from .data import Crops, index_folder
 from .folder import config_of, read_run, read_state
 from .log import duration
-from .run import check_weights, training_crops
+from .run import training_crops
 
 
 def export_weights(
@@ -59,7 +59,6 @@ def export_weights(
         state["best"] = read_state(run / "best.pt")["best"]
     config = config_of(state, path)
     weights = {key.removeprefix("module."): weight for key, weight in state["ema"].items() if key != "n_averaged"}
-    check_weights(weights, str(path))
     checkpoint = Checkpoint(config=config.model, state_dict=weights, model_id=target.stem, latent_scale=1.0)
     folders = [index_folder(folder, weight, run) for folder, weight in facts.data]
     latents = _latents_of(checkpoint.build(), training_crops(folders, config), crops)

@@ -19,8 +19,9 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, check_name
 from ..files import replacing
 from .config import TrainingConfig
 
@@ -80,9 +81,14 @@ def read_run(folder: Path) -> RunFacts:
     try:
         facts = json.loads(path.read_bytes())
         origin = facts.get("origin", {})
-        if facts["version"] != RUN_VERSION or not all(isinstance(text, str) for text in (*origin, *origin.values())):
+        if facts["version"] != RUN_VERSION or (origin and origin.keys() != {"model", "license"}):
             raise ValueError(f"version {facts['version']}")
-        return RunFacts(tuple((Path(place), float(weight)) for place, weight in facts["data"]), origin)
+        for name, text in origin.items():
+            check_name(name, text)
+        data = tuple((Path(place), float(weight)) for place, weight in facts["data"])
+        if not data or not all(0 < weight < math.inf for _, weight in data):
+            raise ValueError(f"data {data}")
+        return RunFacts(data, origin)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise InputError(f"{path}: missing, damaged, or not of a training run ({reprlib.repr(error)})") from error
 
@@ -103,10 +109,16 @@ def read_state(path: Path) -> dict[str, Any]:
     if (
         version is None
         or not all(isinstance(state.get(key), kind) for key, kind in STATE.items())
-        or not min(state["iteration"], state["num_seen"]) >= 0
+        or not 0 <= min(state["iteration"], state["num_seen"]) <= max(state["iteration"], state["num_seen"]) < 2**53
+        or not all(isinstance(weight, Tensor) for part in ("model", "ema") for weight in state[part].values())
         or math.isnan(state["best"])
     ):
         raise InputError(f"{path}: not a checkpoint of music2latent train; move it away, or choose another --output")
+    broken = [key for part in ("model", "ema") for key, weight in state[part].items() if not weight.isfinite().all()]
+    if broken:
+        raise InputError(
+            f"{path}: {len(broken)} weights are not finite, {broken[0]!r:.80} the first; move it away to begin anew"
+        )
     return state
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,16 +40,6 @@ def learning_rate(iteration: int, recipe: Recipe) -> float:
     progress = (iteration - recipe.warmup) / max(1, recipe.iterations - recipe.warmup)
     low = recipe.final_lr / recipe.lr
     return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-
-def check_weights(weights: Mapping[str, Tensor], what: str) -> None:
-    """Refuse weights that no model is made of.
-
-    Raises:
-        InputError: some are NaN or infinite.
-    """
-    if broken := [name for name, weight in weights.items() if not weight.isfinite().all()]:
-        raise InputError(f"{what}: {len(broken)} of {len(weights)} weights are not finite, {broken[0]} the first")
 
 
 def training_crops(folders: Sequence[AudioFolder], config: TrainingConfig) -> Crops:
@@ -190,7 +180,6 @@ class Run:
         name, ours, theirs = checkpoint.model_id, self.config.model.to_dict(), checkpoint.config.to_dict()
         if other := [f"{key} {theirs[key]} instead of {ours[key]}" for key in ours if ours[key] != theirs[key]]:
             raise InputError(f"--init-from {name}: a model of another configuration: {'; '.join(other)}")
-        check_weights(checkpoint.state_dict, f"--init-from {name}")
         self.model.load_state_dict(checkpoint.state_dict)
         self.ema.module.load_state_dict(checkpoint.state_dict)
         self.tuned = True

@@ -41,14 +41,14 @@ def test_a_folder_twice(tmp_path: Path, model: str) -> None:
     assert again.code == 1
     assert [line.split(": ")[0] for line in again.err.splitlines()] == ["error", "error", "4 files"]
     assert f"{folder / 'a.m2l'}: exists already, as 2 more results do; " in again.err
-    assert again.err.endswith("4 files: 0 done, 4 failed\n")
+    assert again.err.endswith("4 files: 0 done, 3 exist already, 1 failed\n")
     audio_file(folder / "d.wav")
     skipping = Result("encode", folder, "-m", model, "--skip-existing")
     assert skipping.code == 1
-    assert skipping.err.endswith("5 files: 1 done, 3 skipped (they exist already), 1 failed\n")
+    assert skipping.err.endswith("5 files: 1 done, 3 exist already and were skipped, 1 failed\n")
     (folder / "bad.wav").unlink()
     done = Result("encode", folder, "-m", model, "--skip-existing")
-    assert (done.code, done.out, done.err) == (0, "", "4 files: 0 done, 4 skipped (they exist already)\n")
+    assert (done.code, done.out, done.err) == (0, "", "4 files: 0 done, 4 exist already and were skipped\n")
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 

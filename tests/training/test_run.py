@@ -16,11 +16,10 @@ from music2latent.checkpoint import write_safetensors
 from music2latent.config import PRESETS
 from music2latent.spectrogram import spectrogram
 from music2latent.training.config import TrainingConfig
-from music2latent.training.data import index_folder
 from music2latent.training.folder import read_state
-from music2latent.training.loop import make_accelerator, train
+from music2latent.training.loop import train
 from music2latent.training.module import initialise
-from music2latent.training.run import Run, averaged, flattened
+from music2latent.training.run import averaged, flattened
 
 from ..helpers import reference_checkpoint, sound
 from .small import CONFIG, RECIPE, SMALL, run_state, small_model, train_small
@@ -92,12 +91,3 @@ def test_fine_tuning_is_measured_before_it_begins(data: Path, tmp_path: Path) ->
     best = read_state(tmp_path / "run" / "best.pt")
     assert best["iteration"] == 0
     assert all(torch.equal(best["ema"][f"module.{key}"], weight) for key, weight in start.state_dict.items())
-
-
-def test_a_model_that_is_not_finite_is_no_start(data: Path, tmp_path: Path) -> None:
-    weights = small_model().state_dict()
-    weights["encoder.conv_out.weight"] = torch.full_like(weights["encoder.conv_out.weight"], torch.nan)
-    start = replace(reference_checkpoint("tiny"), config=SMALL, state_dict=weights)
-    run = Run(CONFIG, [index_folder(data, 1.0, tmp_path)], tmp_path / "run", make_accelerator(RECIPE))
-    with pytest.raises(InputError, match=r"--init-from tiny: 1 of \d+ weights are not finite, encoder.conv_out.weight"):
-        run.start_from(start)
