@@ -8,6 +8,7 @@ import numpy as np
 
 from .chunks import ChunkPlan
 from .codec import EncoderDecoder
+from .errors import InputError
 from .streaming import StreamDecoder, StreamEncoder
 from .wave_stream import WaveStream, read_header
 
@@ -59,4 +60,6 @@ def run(
         left = None if left is None else left - len(data)
     last = decoder.push(encoder.flush())
     write(np.concatenate([last, decoder.flush(encoder.num_samples)], axis=1))
+    if left:
+        raise InputError(f"standard input ended {left} bytes before its header says; what came before is coded")
     return encoder.num_samples

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from .autoencoder import parameter_shapes
-from .checkpoint import Checkpoint, reading
+from .checkpoint import Checkpoint, reading, refuse_foreign
 from .config import PRESETS, ModelConfig
 from .errors import InputError
 from .unpickling import Archive, StoredTensor
