@@ -24,7 +24,7 @@ from .opening import AudioFile, Opened, binary, name_of, opened, system_name
 from .opening import is_file as is_file
 from .resampling import MAX_CHANNELS, check_rate, resample
 from .threads import ahead
-from .truncation import is_truncated
+from .truncation import is_truncated, may_lack
 
 BLOCK_SAMPLES = 1 << 17
 """Samples that are read or written at a time, of up to 8 channels; fewer of more."""
@@ -235,8 +235,7 @@ def _sound_blocks(content: Opened, name: str, num_samples: int, format: str) -> 
                 done += len(block)
     except soundfile.LibsndfileError as error:
         raise InputError(f"{name}: damaged after sample {done} of {num_samples} ({error.error_string})") from error
-    # Without a length in its header an MP3's length is estimated, to about two of its blocks of 1152 samples.
-    if num_samples - done > (2304 if format == "MP3" else 0):
+    if num_samples - done > may_lack(content, format):
         raise InputError(
             f"{name}: truncated, {done} of {num_samples} samples could be read; "
             "if it plays to its end, repair its header with ffmpeg -i IN -c copy OUT"
