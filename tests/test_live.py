@@ -46,7 +46,10 @@ def test_a_wav_stream_comes_back_as_the_codec_makes_it(tiny: EncoderDecoder) -> 
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"junk", "not a WAV stream"), (b"", "not a WAV stream"), (_wave(noise(1, 0), 8000), "without samples")],
+    [
+        *((b"junk", "not a WAV stream"), (b"", "not a WAV stream"), (_wave(noise(1, 0), 8000), "without samples")),
+        (_wave(noise(1, 9000), 8000)[:-500], "ended 500 bytes before its header says"),
+    ],
 )
 def test_live_refuses_what_is_no_sound(tiny: EncoderDecoder, data: bytes, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -110,6 +110,7 @@ def test_settings() -> None:
         ("model.preset=[]", r"preset \[\]; accepted: official, mini, tiny"),
         ("lr=1" + 400 * "0", "lr = 10000.*, expected the kind of 0.0001"),
         ("lr", "expected key=value"),
+        ("seed=1\n[model]\nrho=1", "more than one setting; give each its own --set"),
         ("objectives.spectrall.weight=1", "unknown objective 'spectrall'; did you mean 'spectral'"),
         ("objectives.spectral.weigth=1", "spectral: unknown key 'weigth'; did you mean 'weight'"),
         ("objectives.spectral.second=2.0", "spectral: second = 2.0; accepted: 0.0 to 1.0"),
