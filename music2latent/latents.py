@@ -21,7 +21,7 @@ from .errors import InputError, check_name, whole_number
 from .files import check_suffix, replacing
 from .m2l import SUFFIX as SUFFIX
 from .m2l import LatentsFile, local_path, opened, pack, unpack
-from .resampling import RATES
+from .resampling import RATES, check_rate
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -103,8 +103,8 @@ class Latents:
             InputError: as for the record itself.
         """
         values = _as_floats(values, "latents", one_channel=True)
-        coding_rate = whole_number("coding_rate", coding_rate, *RATES)
-        sample_rate = coding_rate if sample_rate is None else whole_number("sample_rate", sample_rate, *RATES)
+        coding_rate = check_rate("coding_rate", coding_rate)
+        sample_rate = coding_rate if sample_rate is None else check_rate("sample_rate", sample_rate)
         if num_samples is None:
             num_samples = (frame_size * values.shape[-1] - edge) * sample_rate // coding_rate
         return cls(
