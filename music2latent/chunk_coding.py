@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 from . import spectrogram
 from .autoencoder import Autoencoder
 from .chunks import ChunkPlan, Cutter, Joiner, Padding
+from .config import ModelConfig
 from .errors import InputError
 from .noise import keyed_noise
 from .threads import Together
@@ -190,6 +191,52 @@ class Runner:
         return spectrogram.synthesise(decode_chunks(self.model, latents, starts, plan, num_steps=num_steps, seed=seed))
 
 
+class Chunk(NamedTuple):
+    """A piece of a signal as the encoder sees it."""
+
+    number: int
+    samples: Tensor
+    """`[C, n]`"""
+    last: bool
+
+
+class Chunking:
+    """A signal pushed in blocks `[C, n]` -> its chunks, mirrored at both ends, as soon as they are full.
+
+    `lead` samples are mirrored before the signal, by default `config.edge` (see `BatchCoding.lead`).
+    """
+
+    def __init__(self, config: ModelConfig, plan: ChunkPlan, lead: int | None = None) -> None:
+        self._padding = Padding(config, lead)
+        self._cutter = Cutter(plan.length * config.frame_size + config.edge, plan.step * config.frame_size)
+
+    def push(self, block: np.ndarray) -> Iterator[Chunk]:
+        """Chunks that no later sample can change."""
+        return self._cut(self._padding.push(torch.from_numpy(block)))
+
+    def flush(self) -> Iterator[Chunk]:
+        """The rest, at the end of the signal."""
+        yield from self._cut(self._padding.flush())
+        number, samples = self._cutter.flush()
+        yield Chunk(number, samples, True)
+
+    def _cut(self, samples: Tensor) -> Iterator[Chunk]:
+        return (Chunk(number, piece, False) for number, piece in self._cutter.push(samples))
+
+
+class Fading:
+    """The chunks' latents `[C, D, l]`, pushed in order -> the signal's, cross-faded, as soon as they are final."""
+
+    def __init__(self, plan: ChunkPlan) -> None:
+        self._plan, self._joiner = plan, Joiner()
+
+    def push(self, number: int, values: Tensor, *, last: bool) -> Tensor:
+        """Latents that are final after this chunk."""
+        start, count = number * self._plan.step, values.shape[-1]
+        weights = self._plan.weights(count, first=start == 0, last=last)
+        return self._joiner.push(values * weights, start, start + (count if last else self._plan.step))
+
+
 class Encoding:
     """A signal pushed in blocks `[C, n]` -> its latents in order, `[C, D, l]` on the CPU, as soon as they are final.
 
@@ -201,31 +248,21 @@ class Encoding:
         config = runner.model.config
         self._runner, self._plan, self._features = runner, plan, features
         self._dim = config.latent_dim + config.feature_dim * features
-        self._padding, self._joiner = Padding(config), Joiner()
-        self._cutter = Cutter(plan.length * config.frame_size + config.edge, plan.step * config.frame_size)
+        self._chunking, self._fading = Chunking(config, plan), Fading(plan)
 
     def push(self, block: np.ndarray) -> Tensor:
         """Latents that no later sample can change."""
-        return self._code(self._cutter.push(self._padding.push(torch.from_numpy(block))), len(block))
+        return self._code(self._chunking.push(block), len(block))
 
     def flush(self) -> Tensor:
         """The rest, at the end of the signal."""
-        end = self._padding.flush()
-        done = self._code(self._cutter.push(end), len(end))
-        return torch.cat([done, self._code([self._cutter.flush()], len(end), last=True)], dim=-1)
+        return self._code(self._chunking.flush())
 
-    def _code(self, chunks: Iterable[tuple[int, Tensor]], channels: int, *, last: bool = False) -> Tensor:
-        """Numbered chunks of samples `[C, n]` -> the latents that are final after them."""
-        final = [torch.zeros(channels, self._dim, 0)]
-        for number, chunk in chunks:
-            start = number * self._plan.step
-            values = torch.stack(
-                [self._runner.encode(channel, self._plan, features=self._features) for channel in chunk]
-            )
-            count = values.shape[-1]
-            weights = self._plan.weights(count, first=start == 0, last=last)
-            until = start + (count if last else self._plan.step)
-            final.append(self._joiner.push(values * weights, start, until))
+    def _code(self, chunks: Iterable[Chunk], channels: int | None = None) -> Tensor:
+        final = [torch.zeros(channels, self._dim, 0)] if channels else []
+        for number, samples, last in chunks:
+            rows = [self._runner.encode(channel, self._plan, features=self._features) for channel in samples]
+            final.append(self._fading.push(number, torch.stack(rows), last=last))
         return torch.cat(final, dim=-1)
 
 

@@ -126,17 +126,18 @@ def latents_needed(num_samples: int, frames: Frames) -> int:
 class Padding:
     """Extends a signal, pushed in blocks `[C, n]`, at both ends to frame_size * L + edge samples, L = latents_needed.
 
-    `edge` samples before and at least as many after, mirrored, so that nothing of the signal itself fades.
+    `lead` samples before, by default `edge`, and at least as many after, mirrored, so that nothing of the signal itself
+    fades.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
-        self._config = config
+    def __init__(self, config: ModelConfig, lead: int | None = None) -> None:
+        self._config, self._lead = config, config.edge if lead is None else lead
         self._total, self._started = 0, False
         self._kept: Tensor | None = None  # all samples until the start is out, then those that the end mirrors
 
     def push(self, block: Tensor) -> Tensor:
         """Add samples; returns those that can follow the padded signal so far."""
-        head, tail = self._config.edge, self._config.edge + self._config.frame_size
+        head, tail = self._lead, self._lead + self._config.frame_size
         self._total += block.shape[-1]
         self._kept = kept = block if self._kept is None else torch.cat([self._kept, block], dim=-1)
         if self._started:
@@ -156,8 +157,14 @@ class Padding:
         """
         if self._kept is None or not self._total:
             raise InputError("audio without samples; at least one is needed")
-        after = latents_needed(self._total, self._config) * self._config.frame_size - self._total
-        before = 0 if self._started else self._config.edge
+        inner = self._total + 2 * self._lead - self._config.edge
+        after = (
+            -(-inner // self._config.frame_size) * self._config.frame_size
+            + self._config.edge
+            - self._lead
+            - self._total
+        )
+        before = 0 if self._started else self._lead
         mirrored = np.pad(self._kept.numpy(), ((0, 0), (before, after)), "symmetric")
         return torch.from_numpy(mirrored[..., self._kept.shape[-1] if self._started else 0 :])
 

@@ -10,6 +10,8 @@ from .errors import InputError
 EXTRAS = {
     "media": ("av",),
     "plot": ("matplotlib",),
+    "dataset": ("fsspec", "pyarrow"),
+    "ray": ("ray",),
     "train": ("accelerate",),  # TensorBoard comes along, and training goes on without it
     "evaluate": (
         *("auraloss", "av", "jinja2", "librosa", "matplotlib", "psutil", "pyloudnorm"),
