@@ -10,7 +10,7 @@ import typer
 
 from .. import __version__
 from ..errors import InputError
-from . import coding, doctor, evaluation, live, models, training
+from . import coding, dataset, doctor, evaluation, live, models, training
 from .options import grouped
 from .output import complain
 
@@ -42,6 +42,12 @@ def _make_app() -> typer.Typer:
         app.command()(grouped(verb))
     app.command(cls=evaluation.Lists)(grouped(evaluation.evaluate))
     app.command()(grouped(evaluation.probe))
+    collections = typer.Typer(
+        no_args_is_help=True, help="Whole collections: encode, verify, describe, merge data sets."
+    )
+    for verb in (dataset.encode, dataset.verify, dataset.info, dataset.merge):
+        collections.command()(grouped(verb))
+    app.add_typer(collections, name="dataset")
     return app
 
 

@@ -11,8 +11,8 @@ from .output import is_quiet
 
 
 @contextmanager
-def progress_bar(total: float = 1) -> Iterator[NamedProgress]:
-    """A bar on a terminal's standard error, told what is being done and how much of `total` is."""
+def progress_bar(total: float | None = 1) -> Iterator[NamedProgress]:
+    """A bar on a terminal's standard error, told what is being done and how much of `total` is, where that is known."""
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn

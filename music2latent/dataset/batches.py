@@ -53,15 +53,33 @@ class Outcome:
     chunks: int = 0
 
 
-def plan_for(codec: EncoderDecoder, rate: int) -> ChunkPlan:
-    """The chunks of `compress`: the model's own, or ten seconds."""
-    own = codec.checkpoint.chunk_plan
-    return own or ChunkPlan(round(CHUNK_SECONDS * rate / codec.frame_size), encoder_context(codec.config))
+@dataclass(frozen=True, kw_only=True)
+class Coding:
+    """What the arithmetic around a model's networks needs to know."""
+
+    config: ModelConfig
+    plan: ChunkPlan
+    lead: int
+    """Samples that are mirrored before a signal (`BatchCoding.lead`)."""
+    latent_scale: float
+    model_id: str
+    fingerprint: str
+
+    @classmethod
+    def of(cls, codec: EncoderDecoder, rate: int, *, lead_is_half: bool) -> Coding:
+        """As `compress` codes: in the model's own chunks, or in ten seconds."""
+        length = round(CHUNK_SECONDS * rate / codec.frame_size)
+        return cls(
+            config=codec.config,
+            plan=codec.checkpoint.chunk_plan or ChunkPlan(length, encoder_context(codec.config)),
+            lead=codec.config.edge // (1 + lead_is_half),
+            latent_scale=codec.latent_scale,
+            model_id=codec.model_id,
+            fingerprint=codec.fingerprint,
+        )
 
 
-def batched(
-    parts: Iterable[tuple[int, Part | None]], config: ModelConfig, plan: ChunkPlan, size: int, lead: int
-) -> Iterator[Batch | Outcome]:
+def batched(parts: Iterable[tuple[int, Part | None]], coding: Coding, size: int) -> Iterator[Batch | Outcome]:
     """What `Readers.read` gives, as batches of up to `size` rows and an outcome per input."""
     waiting: dict[int, list[tuple[Row, Tensor]]] = defaultdict(list)
     chunking: Chunking | None = None
@@ -82,7 +100,7 @@ def batched(
 
     for number, part in parts:
         if isinstance(part, Facts):
-            chunking, found, chunks = Chunking(config, plan, lead), part, 0
+            chunking, found, chunks = Chunking(coding.config, coding.plan, coding.lead), part, 0
         elif isinstance(part, Failure):
             found = part
         elif part is not None:

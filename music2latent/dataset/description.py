@@ -57,6 +57,7 @@ def prepare(storage: Storage, codec: EncoderDecoder, settings: Settings) -> None
     if other:
         found = ", ".join(f"{key} {old['settings'].get(key)} (now {asdict(settings)[key]})" for key in other)
         raise InputError(f"{storage.url}: made with {found}; choose another output, or the same arguments")
+    storage.write_json(NAME, old | {"complete": False}, indent=1)
 
 
 def load(storage: Storage) -> dict[str, Any]:
@@ -85,12 +86,12 @@ def records(storage: Storage) -> Iterator[dict[str, Any]]:
         yield storage.read_json(record_name(shard))
 
 
-def describe(storage: Storage, inputs: Iterable[str] | None = None) -> dict[str, Any]:
-    """Write `dataset.json` and `failures.jsonl` anew; returns the former."""
+def describe(storage: Storage, inputs: Iterable[str], *, complete: bool) -> dict[str, Any]:
+    """Write `dataset.json` and `failures.jsonl` anew; returns the former. `complete`: all inputs are planned and made."""
     description = load(storage)
     description.update(summed(records(storage)))
-    if inputs is not None:
-        description["inputs"] = list(dict.fromkeys([*description.get("inputs", []), *inputs]))
+    description["inputs"] = list(dict.fromkeys([*description.get("inputs", []), *inputs]))
+    description["complete"] = complete
     storage.write(FAILURES, "".join(f"{line}\n" for line in failures(storage)).encode())
     storage.write_json(NAME, description, indent=1)
     return description

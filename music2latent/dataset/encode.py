@@ -13,14 +13,15 @@ from typing import Any
 from ..codec import CODING_RATES, EncoderDecoder
 from ..errors import InputError, whole_number
 from ..extras import require
+from .batches import Coding
 from .description import describe, prepare
-from .engines import Engine, Job
+from .engines import Engine
 from .engines.local import Local, devices
 from .formats import FORMATS
 from .inputs import Input, find
 from .plan import Plan
 from .reading import content_hash
-from .shards import Settings, bytes_per_second
+from .shards import Job, Settings
 from .storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ def encode(
     job = Job(
         storage=target,
         checkpoint=codec.checkpoint,
+        coding=Coding.of(codec, settings.coding_rate, lead_is_half=FORMATS[format].lead_is_half),
         settings=settings,
         compile=codec.gen.compiled is not codec.gen,
         options=options,
@@ -97,11 +99,11 @@ def encode(
         plan = Plan(
             target,
             key=_dotless if not FORMATS[format].stem_has_dots else lambda one: one.name,
-            shard_seconds=settings.shard_size * 1e6 / bytes_per_second(codec, settings),
+            shard_seconds=settings.shard_size * 1e6 / _bytes_per_second(codec, settings),
             unique=partial(content_hash, options=options) if unique else None,
             retry_failures=retry_failures,
         )
-        done = 0.0
+        done, complete = 0.0, False
 
         def add(seconds: float) -> None:
             nonlocal done
@@ -111,9 +113,10 @@ def encode(
         try:
             engine(plan.shards(_in_part(find(names, options), part)), job, add)
             logger.info(plan.summary())
+            complete = True
         finally:
             plan.close()
-            description = describe(target, names)
+            description = describe(target, names, complete=complete)
     return description
 
 
@@ -157,6 +160,12 @@ def _settings(
         unique=unique,
         dtype=str(codec.dtype).removeprefix("torch."),
     )
+
+
+def _bytes_per_second(codec: EncoderDecoder, settings: Settings) -> float:
+    """Of what is stored, for two channels."""
+    dim = codec.feature_dim if settings.features else codec.latent_dim
+    return 2 * dim * (1 if settings.int8 else 2) * settings.coding_rate / codec.frame_size
 
 
 def _part_of(output: str, part: tuple[int, int] | None) -> str:

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checkpoint import Checkpoint
 from ..codec import EncoderDecoder
 from ..errors import InputError
 from ..latents import Latents
 from ..threads import ahead
-from .batches import Assembly, Batch, Mapper, Outcome, batched, plan_for
+from .batches import Assembly, Batch, Coding, Mapper, Outcome, batched
 from .formats import FORMATS, Item
 from .inputs import Input
 from .plan import read_plan, record_name
@@ -53,41 +54,55 @@ class Settings:
     """What the networks compute in."""
 
 
-def lead_of(codec: EncoderDecoder, settings: Settings) -> int:
-    """Samples that are mirrored before an input."""
-    return codec.config.edge // 2 if FORMATS[settings.format].lead_is_half else codec.config.edge
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What every process of a run needs to know."""
 
+    storage: Storage
+    checkpoint: Checkpoint
+    coding: Coding
+    settings: Settings
+    compile: bool
+    options: dict[str, Any] | None
+    """For fsspec, to read inputs."""
 
-def bytes_per_second(codec: EncoderDecoder, settings: Settings) -> float:
-    """Of what is stored, for two channels."""
-    dim = codec.feature_dim if settings.features else codec.latent_dim
-    return 2 * dim * (1 if settings.int8 else 2) * settings.coding_rate / codec.frame_size
+    def mapper(self, device: str) -> Mapper:
+        """The model on a device."""
+        codec = EncoderDecoder(model=self.checkpoint, device=device, dtype=self.settings.dtype, compile=self.compile)
+        return Mapper(codec, features=self.settings.features)
+
+    def readers(self, count: int) -> Readers:
+        """Processes that read inputs."""
+        return Readers(count, self.settings.coding_rate, self.options)
 
 
 class ShardWriter:
     """Events of a shard, in any order, become its files in a scratch folder; `finish` puts them where they belong."""
 
-    def __init__(self, storage: Storage, codec: EncoderDecoder, settings: Settings, shard: int) -> None:
-        self._storage, self._codec, self._settings, self.shard = storage, codec, settings, shard
-        self.inputs, self._digest = read_plan(storage, shard)
-        self._assembly = Assembly(plan_for(codec, settings.coding_rate))
+    def __init__(self, job: Job, shard: int) -> None:
+        self._storage, self._coding, self._settings, self.shard = job.storage, job.coding, job.settings, shard
+        self.inputs, self._digest = read_plan(job.storage, shard)
+        self.wanted = [one for one in self.inputs if not one.same_as]
+        """Inputs that are to be read: all but copies of others."""
+        self._assembly, self._whole = Assembly(job.coding.plan), 0
         self._stack = ExitStack()
-        self._folder = self._stack.enter_context(storage.scratch())
-        self._format = FORMATS[settings.format]()
+        self._folder = self._stack.enter_context(job.storage.scratch())
+        self._format = FORMATS[job.settings.format]()
         self._format.open(self._folder, shard)
         self._items: list[dict[str, Any]] = []
         self._failures: list[dict[str, str]] = []
         self._statistics, self._seconds = Statistics(), 0.0
 
     @property
-    def wanted(self) -> list[Input]:
-        """Inputs that are to be read: all but copies of others."""
-        return [one for one in self.inputs if not one.same_as]
+    def is_whole(self) -> bool:
+        """Whether nothing is awaited any more."""
+        return self._whole == len(self.wanted)
 
     def push(self, event: Batch | Outcome) -> float:
         """Take an event in; returns the seconds of audio that are stored for good since the last."""
         before = self._seconds
         for number, found, values in self._assembly.push(event):
+            self._whole += 1
             one = self.wanted[number]
             reason = found.reason if isinstance(found, Failure) else None
             if isinstance(found, Facts) and values is not None:
@@ -109,11 +124,11 @@ class ShardWriter:
             "sample_rate": found.sample_rate,
             "channels": found.channels,
             "coding_rate": self._settings.coding_rate,
-            "frame_size": self._codec.frame_size,
-            "edge": self._codec.config.edge,
-            "lead": lead_of(self._codec, self._settings),
-            "model_id": self._codec.model_id,
-            "fingerprint": self._codec.fingerprint,
+            "frame_size": self._coding.config.frame_size,
+            "edge": self._coding.config.edge,
+            "lead": self._coding.lead,
+            "model_id": self._coding.model_id,
+            "fingerprint": self._coding.fingerprint,
             "scale": self._scale,
             "metadata": one.metadata,
         }
@@ -127,7 +142,7 @@ class ShardWriter:
 
     def _rounded(self, values: Tensor) -> np.ndarray:
         if not self._settings.features:
-            values = values / self._codec.latent_scale
+            values = values / self._coding.latent_scale
         with np.errstate(over="ignore"):
             stored = values.numpy().astype(np.float16)
         if not np.isfinite(stored).all():
@@ -137,7 +152,7 @@ class ShardWriter:
     @property
     def _scale(self) -> float | None:
         """Times `latent_scale`, latents lie in (-1, 1)."""
-        return 1 / (127 * self._codec.latent_scale) if self._settings.int8 else None
+        return 1 / (127 * self._coding.latent_scale) if self._settings.int8 else None
 
     def _quantised(self, values: np.ndarray) -> np.ndarray:
         return values if self._scale is None else np.rint(values.astype(np.float32) / self._scale).astype(np.int8)
@@ -148,7 +163,7 @@ class ShardWriter:
         if settings.crop_seconds is None:
             yield values, {"seconds_start": 0.0, "duration": total, "num_samples": found.num_samples}
         elif FORMATS[settings.format].lead_is_half:
-            frame = self._codec.frame_size / settings.coding_rate
+            frame = self._coding.config.frame_size / settings.coding_rate
             length = max(1, round(settings.crop_seconds / frame))
             for start in range(0, values.shape[-1], length):
                 piece = values[..., start : start + length]
@@ -163,10 +178,10 @@ class ShardWriter:
                 sample_rate=found.sample_rate,
                 num_samples=found.num_samples,
                 coding_rate=settings.coding_rate,
-                model_id=self._codec.model_id,
-                fingerprint=self._codec.fingerprint,
-                frame_size=self._codec.frame_size,
-                edge=self._codec.config.edge,
+                model_id=self._coding.model_id,
+                fingerprint=self._coding.fingerprint,
+                frame_size=self._coding.config.frame_size,
+                edge=self._coding.config.edge,
             )
             count = math.ceil(total / settings.crop_seconds)
             start = 0
@@ -208,18 +223,13 @@ def _file_facts(path: Path) -> dict[str, Any]:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": file.tell()}
 
 
-def shard_maker(
-    storage: Storage, codec: EncoderDecoder, settings: Settings, readers: Readers
-) -> Callable[[int], Iterator[float]]:
+def shard_maker(job: Job, mapper: Mapper, readers: Readers) -> Callable[[int], Iterator[float]]:
     """A function that makes a shard, and yields seconds of audio as they are done."""
-    mapper = Mapper(codec, features=settings.features)
-    plan = plan_for(codec, settings.coding_rate)
 
     def make(shard: int) -> Iterator[float]:
-        writer = ShardWriter(storage, codec, settings, shard)
+        writer = ShardWriter(job, shard)
         with closing(writer), closing(readers.read(writer.wanted)) as parts:
-            events = batched(parts, codec.config, plan, settings.batch_size, lead_of(codec, settings))
-            for event in ahead(events):
+            for event in ahead(batched(parts, job.coding, job.settings.batch_size)):
                 yield writer.push(mapper(event) if isinstance(event, Batch) else event)
             writer.finish()
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -202,6 +202,16 @@ class Storage:
                 yield name, entry["size"]
             elif below and entry["type"] == "directory" and entry["name"].rstrip("/") != path:
                 yield from self.list(name, below=True)
+
+    def folders(self) -> Sequence[str]:
+        """Names of the folders here, sorted."""
+        try:
+            found = again(self.url, lambda: self._fs.ls(self._root, detail=True))
+        except FileNotFoundError:
+            return []
+        return sorted(
+            entry["name"].rstrip("/")[len(self._root) + 1 :] for entry in found if entry["type"] == "directory"
+        )
 
     def remove(self, name: str) -> None:
         """Remove a file, if there is one."""

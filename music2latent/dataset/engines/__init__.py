@@ -3,29 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from ...checkpoint import Checkpoint
-from ...codec import EncoderDecoder
-from ..shards import Settings
-from ..storage import Storage
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What every process of a run needs to know."""
-
-    storage: Storage
-    checkpoint: Checkpoint
-    settings: Settings
-    compile: bool
-    options: dict[str, Any] | None
-    """For fsspec, to read inputs."""
-
-    def codec(self, device: str) -> EncoderDecoder:
-        """The model on a device."""
-        return EncoderDecoder(model=self.checkpoint, device=device, dtype=self.settings.dtype, compile=self.compile)
+from ..shards import Job
 
 
 class Engine(Protocol):

@@ -16,9 +16,7 @@ import torch
 from ...devices import resolve_device
 from ...errors import InputError
 from ..isolation import Died, Isolated
-from ..reading import Readers
-from ..shards import shard_maker
-from . import Job
+from ..shards import Job, shard_maker
 
 
 def devices(device: str | None, workers: int | None) -> list[str]:
@@ -33,8 +31,7 @@ def devices(device: str | None, workers: int | None) -> list[str]:
 
 
 def _worker(job: Job, device: str, readers: int) -> Callable[[int], Iterator[float]]:
-    codec = job.codec(device)
-    return shard_maker(job.storage, codec, job.settings, Readers(readers, job.settings.coding_rate, job.options))
+    return shard_maker(job, job.mapper(device), job.readers(readers))
 
 
 @dataclass
