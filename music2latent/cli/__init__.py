@@ -45,8 +45,8 @@ def _make_app() -> typer.Typer:
     collections = typer.Typer(
         no_args_is_help=True, help="Whole collections: encode, verify, describe, merge data sets."
     )
-    for verb in (dataset.encode, dataset.verify, dataset.info, dataset.merge):
-        collections.command()(grouped(verb))
+    for action in (dataset.encode, dataset.verify, dataset.info, dataset.merge):
+        collections.command()(grouped(action))
     app.add_typer(collections, name="dataset")
     return app
 

@@ -24,8 +24,8 @@ def encode(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            help="Audio, folders, globs, manifests (.csv, .jsonl, .parquet with a column path), WebDataset tars, tables "
-            "with a column of audio; paths or URLs."
+            help="Audio, folders, globs, manifests (.csv, .jsonl, .parquet with a column path), WebDataset tars, "
+            "tables with a column of audio; paths or URLs."
         ),
     ],
     output: Output,

@@ -87,7 +87,7 @@ def records(storage: Storage) -> Iterator[dict[str, Any]]:
 
 
 def describe(storage: Storage, inputs: Iterable[str], *, complete: bool) -> dict[str, Any]:
-    """Write `dataset.json` and `failures.jsonl` anew; returns the former. `complete`: all inputs are planned and made."""
+    """Write `dataset.json` and `failures.jsonl` anew; returns the former. `complete`: everything was made."""
     description = load(storage)
     description.update(summed(records(storage)))
     description["inputs"] = list(dict.fromkeys([*description.get("inputs", []), *inputs]))

@@ -62,6 +62,11 @@ class Input:
     """An input of equal content, which is encoded in place of this one."""
 
     @property
+    def id(self) -> str:
+        """Its source as databases take it: names of files may be no Unicode."""
+        return self.source.encode(errors="backslashreplace").decode()
+
+    @property
     def state(self) -> str:
         """Changes with what is to be encoded."""
         facts = (self.size, self.etag, self.offset, self.row, self.metadata, self.problem)

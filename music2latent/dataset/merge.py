@@ -90,7 +90,7 @@ def _copy(source: Storage, shard: int, target: Storage, new: int, seen: sqlite3.
         return _SHARD.sub(f"latents-{new:06d}.", name) if _SHARD.match(name) else name
 
     inputs, _ = read_plan(source, shard)
-    for name in (*(one.source for one in inputs), *(f"item {item['key']}" for item in record["items"])):
+    for name in (*(one.id for one in inputs), *(f"item {item['key']}" for item in record["items"])):
         if seen.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (name, source.url)).rowcount == 0:
             (other,) = seen.execute("SELECT url FROM seen WHERE name = ?", (name,)).fetchone()
             raise InputError(

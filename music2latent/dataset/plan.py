@@ -15,7 +15,7 @@ from hashlib import sha256
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..errors import printable
+from ..errors import InputError
 from .inputs import Input
 from .storage import Storage
 
@@ -133,23 +133,31 @@ class Plan:
             self._next = shard + 1
             self._index.executemany(
                 "INSERT OR IGNORE INTO inputs VALUES (?, ?, ?, 0)",
-                [(_text(one.source), one.state, shard) for one in inputs],
+                [(one.id, one.state, shard) for one in inputs],
             )
-            self._index.executemany("INSERT OR IGNORE INTO keys VALUES (?)", [(_text(one.name),) for one in inputs])
+            keys = [(one.name,) for one in inputs if not one.problem]
+            self._index.executemany("INSERT OR IGNORE INTO keys VALUES (?)", keys)
             if self._unique:
-                hashes = [(one.content, _text(one.source)) for one in inputs if one.content and not one.same_as]
+                hashes = [(one.content, one.id) for one in inputs if one.content and not one.same_as]
                 self._index.executemany("INSERT OR IGNORE INTO contents VALUES (?, ?)", hashes)
-                copies = [(_text(one.source), one.same_as, shard) for one in inputs if one.same_as]
+                copies = [(one.id, one.same_as, shard) for one in inputs if one.same_as]
                 self._index.executemany("INSERT OR IGNORE INTO copies VALUES (?, ?, ?)", copies)
-            record = self.storage.read_json(record_name(shard)) if shard in done else {}
-            if record.get("plan") != digest or (self._retry and record["failures"]):
+            if shard not in done or self._is_stale(shard, digest):
                 yield shard
+
+    def _is_stale(self, shard: int, digest: str) -> bool:
+        """Whether a shard that was made is to be made again."""
+        try:
+            record = self.storage.read_json(record_name(shard))
+            return record["plan"] != digest or (self._retry and bool(record["failures"]))
+        except (InputError, KeyError, TypeError):
+            return True
 
     def _place(self, one: Input) -> tuple[int | None, bool]:
         """The shard that holds another state of this input, and whether no shard holds it."""
-        known = self._one("SELECT state, shard, seen FROM inputs WHERE source = ?", _text(one.source))
+        known = self._one("SELECT state, shard, seen FROM inputs WHERE source = ?", one.id)
         if known is None:
-            self._index.execute("INSERT INTO inputs VALUES (?, ?, ?, 1)", (_text(one.source), one.state, self._next))
+            self._index.execute("INSERT INTO inputs VALUES (?, ?, ?, 1)", (one.id, one.state, self._next))
             self.counts["new"] += 1
             return None, True
         state, shard, seen = known
@@ -157,11 +165,11 @@ class Plan:
             self.counts["twice"] += 1
             return None, False
         self.counts["known"] += 1
-        self._index.execute("UPDATE inputs SET state = ?, seen = 1 WHERE source = ?", (one.state, _text(one.source)))
+        self._index.execute("UPDATE inputs SET state = ?, seen = 1 WHERE source = ?", (one.state, one.id))
         if state == one.state:
             return None, False
         self.counts["changed"] += 1
-        self._index.execute("INSERT INTO changed VALUES (?, ?)", (_text(one.source), one.to_json()))
+        self._index.execute("INSERT INTO changed VALUES (?, ?)", (one.id, one.to_json()))
         return shard, False
 
     def _named(self, one: Input) -> Input:
@@ -169,10 +177,10 @@ class Plan:
         if not one.problem:
             name = wanted = self._key(one)
             count = 1
-            while self._one("SELECT 1 FROM keys WHERE key = ?", _text(name)):
+            while self._one("SELECT 1 FROM keys WHERE key = ?", name):
                 count += 1
                 name = f"{wanted}-{one.suffix[1:]}" if count == 2 and one.suffix else f"{wanted}-{count}"
-            self._index.execute("INSERT INTO keys VALUES (?)", (_text(name),))
+            self._index.execute("INSERT INTO keys VALUES (?)", (name,))
             one = replace(one, name=name)
         return self._compared(one)
 
@@ -180,7 +188,7 @@ class Plan:
         if self._unique and not one.problem and (digest := self._unique(one)):
             first = self._one("SELECT source FROM contents WHERE hash = ?", digest)
             if first is None:
-                self._index.execute("INSERT INTO contents VALUES (?, ?)", (digest, _text(one.source)))
+                self._index.execute("INSERT INTO contents VALUES (?, ?)", (digest, one.id))
             return replace(one, content=digest, same_as=first[0] if first and first[0] != one.source else None)
         return one
 
@@ -192,7 +200,7 @@ class Plan:
             inputs, _ = read_plan(self.storage, shard)
             renewed = []
             for one in inputs:
-                if line := self._one("SELECT line FROM changed WHERE source = ?", _text(one.source)):
+                if line := self._one("SELECT line FROM changed WHERE source = ?", one.id):
                     one = self._compared(replace(Input.from_json(line[0]), name=one.name))
                 elif one.same_as and self._one("SELECT 1 FROM changed WHERE source = ?", one.same_as):
                     one = self._compared(replace(one, same_as=None))
@@ -222,12 +230,3 @@ class Plan:
         }
         found = [f"{self.counts[key]} {word}" for key, word in words.items() if self.counts[key]]
         return f"inputs: {', '.join(found) or 'none'}"
-
-
-def _text(name: str) -> str:
-    """A name as SQLite takes it: what is not Unicode is escaped."""
-    return name if name.isascii() else printable(name, 10**9) if _is_broken(name) else name
-
-
-def _is_broken(name: str) -> bool:
-    return any("\ud800" <= char <= "\udfff" for char in name)

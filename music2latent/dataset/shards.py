@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,18 +101,27 @@ class ShardWriter:
     def push(self, event: Batch | Outcome) -> float:
         """Take an event in; returns the seconds of audio that are stored for good since the last."""
         before = self._seconds
-        for number, found, values in self._assembly.push(event):
-            self._whole += 1
-            one = self.wanted[number]
-            reason = found.reason if isinstance(found, Failure) else None
-            if isinstance(found, Facts) and values is not None:
-                try:
-                    self._store(one, found, values)
-                except InputError as error:
-                    reason = str(error)
-            if reason is not None:
-                self._failures.append({"source": one.source, "reason": reason})
+        with self._writing():
+            for number, found, values in self._assembly.push(event):
+                self._whole += 1
+                one = self.wanted[number]
+                reason = found.reason if isinstance(found, Failure) else None
+                if isinstance(found, Facts) and values is not None:
+                    try:
+                        self._store(one, found, values)
+                    except InputError as error:
+                        reason = str(error)
+                if reason is not None:
+                    self._failures.append({"source": one.source, "reason": reason})
         return self._seconds - before
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A disk that is full is no input's fault."""
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"{self._storage.url}: cannot be written ({error.strerror or error})") from error
 
     def _store(self, one: Input, found: Facts, values: Tensor) -> None:
         stored = self._rounded(values)
@@ -193,8 +202,9 @@ class ShardWriter:
 
     def finish(self) -> dict[str, Any]:
         """Put the files in their places, then the record; returns the record."""
-        names = self._format.close()
-        files = {name: _file_facts(self._folder / name) for name in names}
+        with self._writing():
+            names = self._format.close()
+            files = {name: _file_facts(self._folder / name) for name in names}
         for name in names:
             self._storage.put(self._folder / name, name)
         record = {
@@ -215,6 +225,8 @@ class ShardWriter:
 
     def close(self) -> None:
         """Leave nothing half-written behind."""
+        with suppress(OSError):
+            self._format.close()
         self._stack.close()
 
 

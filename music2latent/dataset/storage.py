@@ -131,7 +131,13 @@ class Storage:
             with self._replacing(name) as partial:
                 partial.write_bytes(content)
         else:
-            again(self._named(name), lambda: self._fs.pipe_file(self._path(name), content))
+            self._send(name, lambda: self._fs.pipe_file(self._path(name), content))
+
+    def _send(self, name: str, call: Callable[[], Any]) -> None:
+        try:
+            again(self._named(name), call)
+        except FileNotFoundError as error:
+            raise InputError(f"{name_of(self._named(name))}: no such bucket or folder; make it first") from error
 
     @contextmanager
     def _replacing(self, name: str) -> Iterator[Path]:
@@ -174,7 +180,7 @@ class Storage:
             with self._replacing(name) as partial:
                 shutil.move(path, partial)
         else:
-            again(self._named(name), lambda: self._fs.put_file(str(path), self._path(name)))
+            self._send(name, lambda: self._fs.put_file(str(path), self._path(name)))
 
     def copy(self, source: Storage, name: str, target: str) -> None:
         """Copy a file of another storage here: as a link where both are on one disk, else whole or not at all."""
@@ -185,7 +191,7 @@ class Storage:
                 except OSError:
                     shutil.copyfile(source.local_path(name), partial)
         elif not self.is_local and type(self._fs) is type(source._fs):
-            again(self._named(target), lambda: self._fs.cp_file(source._path(name), self._path(target)))
+            self._send(target, lambda: self._fs.cp_file(source._path(name), self._path(target)))
         else:
             self.write(target, source.read(name))
 

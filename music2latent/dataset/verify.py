@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -58,12 +59,18 @@ def verify(
         yield from index.problems()
         if not description.get("complete"):
             yield "the last run did not reach its end, inputs may be missing; run the same encode command again"
-        yield from _sums(storage, description)
+        try:
+            yield from _sums(storage, description)
+        except (InputError, KeyError, TypeError) as error:
+            yield f"dataset.json: cannot be compared with damaged records ({error})"
         yield from _strays(storage, description, index)
         for one in find(inputs, options):
-            known = index.one("SELECT state FROM sources WHERE source = ?", one.source)
+            known = index.one("SELECT state FROM sources WHERE source = ?", one.id)
             if known is None or known[0] != one.state:
                 yield f"{printable(one.source)}: {'not in the data set' if known is None else 'changed since'}"
+
+
+_PART = re.compile(r"part-\d+-of-\d+/")  # data sets of their own, see `merge`
 
 
 class _Index:
@@ -83,11 +90,11 @@ class _Index:
 
     def add(self, one: Input, shard: int, stored: bool) -> Iterator[str]:
         try:
-            self._db.execute("INSERT INTO sources VALUES (?, ?, ?)", (one.source, one.state, stored))
+            self._db.execute("INSERT INTO sources VALUES (?, ?, ?)", (one.id, one.state, stored))
         except sqlite3.IntegrityError:
             yield f"{printable(one.source)}: in shard {shard} and in an earlier one"
         if one.same_as:
-            self._db.execute("INSERT INTO copies VALUES (?, ?)", (one.source, one.same_as))
+            self._db.execute("INSERT INTO copies VALUES (?, ?)", (one.id, one.same_as))
 
     def name(self, name: str) -> bool:
         """Whether a file's or item's name is new."""
@@ -192,5 +199,5 @@ def _strays(storage: Storage, description: dict[str, Any], index: _Index) -> Ite
     for name, _ in storage.list(below=True):
         if name.startswith(f"{PARTIAL}/"):
             yield f"{name}: left half-written by a run that was killed; the next run removes it"
-        elif name.endswith(suffix) and index.name(f"file {name}"):
+        elif name.endswith(suffix) and not _PART.match(name) and index.name(f"file {name}"):
             yield f"{name}: in no shard's record"

@@ -67,6 +67,7 @@ def _connected(address: str | None) -> Any:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise InputError(f"no Ray cluster at {address}: {' '.join(str(error).split())[:200]}") from error
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     return ray
@@ -84,7 +85,13 @@ def _events(ray: Any, writers: dict[int, ShardWriter], job: Job, shared: Any, gp
     return (
         ray.data.from_items(rows, override_num_blocks=len(rows))
         .flat_map(_read, fn_args=small, num_cpus=1 if gpus else 0.25)
-        .map_batches(_Encode, fn_constructor_args=(shared, bool(gpus)), batch_size=1, concurrency=(1, most), **share)
+        .map_batches(
+            _Encode,
+            fn_constructor_args=(shared, bool(gpus)),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most),
+            **share,
+        )
         .iter_rows()
     )
 

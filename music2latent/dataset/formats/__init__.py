@@ -34,7 +34,7 @@ class Format(Protocol):
         """Store an item; returns its place."""
 
     def close(self) -> list[str]:
-        """End the shard; returns its files' names, below the scratch folder as below the data set."""
+        """End the shard, once or again; returns its files' names, below the scratch folder as below the data set."""
 
     def read(self, storage: Storage, place: dict[str, Any]) -> Item:
         """An item by its place."""
