@@ -116,6 +116,7 @@ def encode(
             complete = True
         finally:
             plan.close()
+            target.sweep()
             description = describe(target, names, complete=complete)
     return description
 

@@ -13,6 +13,9 @@ from typing import Any
 
 from ..errors import InputError
 
+_IMPORTED = ["music2latent.dataset.shards"]
+"""What the process that children are forked from has ready: importing PyTorch takes seconds."""
+
 
 class Died(Exception):
     """The process ended in the middle of its work; the message says how."""
@@ -46,6 +49,7 @@ class Isolated:
         if self._process is None:
             # Not fork: threads of this process may hold locks at that moment.
             context: Any = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+            context.set_forkserver_preload(_IMPORTED)
             self._pipe, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, self._work), daemon=self._daemon)
             process.start()
