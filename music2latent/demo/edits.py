@@ -63,7 +63,7 @@ def stretch(latents: Latents, factor: float) -> Latents:
     factor = _within("stretch", factor, 0.25, 4)
     num_samples = max(1, round(latents.num_samples * factor))
     length = latents_needed(-(-num_samples * latents.coding_rate // latents.sample_rate), latents)
-    # Latent i sounds at frame_size * (i + 1/2) - edge / 2, so this is where the times of the new ones lie among the old.
+    # Latent i sounds at frame_size * (i + 1/2) - edge / 2: where the times of the new ones lie among those.
     middle = 0.5 - latents.edge / (2 * latents.frame_size)
     places = ((torch.arange(length, dtype=torch.float64) + middle) / factor - middle).clamp(0, latents.shape[-1] - 1)
     before = places.long()
