@@ -28,7 +28,7 @@ def mix(one: Latents, other: Latents, share: float) -> Latents:
     if one.channels != other.channels and 1 not in (one.channels, other.channels):
         raise InputError(f"{one.channels} and {other.channels} channels cannot be mixed; one of them may have one")
     length = min(one.shape[-1], other.shape[-1])
-    values = torch.lerp(*torch.broadcast_tensors(one.values[..., :length], other.values[..., :length]), share)
+    values = (1 - share) * one.values[..., :length] + share * other.values[..., :length]
     num_samples = min(one.num_samples, max(1, other.num_samples * one.sample_rate // other.sample_rate))
     return replace(one, values=values, num_samples=num_samples, features=None)
 

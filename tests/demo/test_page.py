@@ -21,7 +21,7 @@ from music2latent.demo.edits import add_noise, mix, scale, stretch, swap_halves
 from music2latent.demo.server import serving
 
 from ..helpers import audio_file, sound
-from .places import free_port
+from .places import free_port, tidied
 
 pytest.importorskip("gradio", reason="the extra demo is not installed")
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -47,7 +47,8 @@ Open = Callable[[], Any]
 @pytest.fixture(scope="module")
 def url(tiny: EncoderDecoder, mini: EncoderDecoder) -> Iterator[str]:
     models = {"tiny": tiny, "mini": mini}
-    with serving(models, host="127.0.0.1", port=free_port(), most_seconds=SECONDS, most_megabytes=5) as url:
+    port = free_port()
+    with tidied(), serving(models, host="127.0.0.1", port=port, most_seconds=SECONDS, most_megabytes=5) as url:
         yield url
 
 
@@ -164,8 +165,8 @@ def test_upload_reconstruct_play_and_download(visit: Open, tiny: EncoderDecoder,
     tab.page.get_by_label("Seed").fill("5")
     _run(tab, "Reconstruct")
     facts = tab.locator(".prose.facts").inner_text()
-    assert "a song" in facts and "0.83 s, 2 channels, 48000 Hz" in facts
-    assert "kbit/s" in facts and facts.count("times real time") == 2
+    for fact in ("a song", "0.83 s, 2 channels, 48000 Hz", "kbit/s", "encoded", "decoded"):
+        assert fact in facts
     latents = tiny.compress(clip)
     assert np.array_equal(_kept(tab, tmp_path).numpy(), latents.rounded().numpy())
     found, rate = _heard(tab, "Reconstruction")
