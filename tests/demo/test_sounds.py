@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from music2latent import EncoderDecoder, InputError, Latents
+from music2latent.audio import write_audio
 from music2latent.demo.sounds import Coder, check_clip, check_length, decode, encode_both, reconstruct
 
 from ..helpers import audio_file
@@ -64,6 +65,12 @@ def test_clips_are_checked_before_they_are_decoded(tmp_path: Path) -> None:
     check_clip(clip := audio_file(tmp_path / "a.wav", 1, 9000), 1)
     with pytest.raises(InputError, match=r"a\.wav: 0:00 long"):
         check_clip(clip, 0.1)
+    hours, num_samples = tmp_path / "hours.flac", 3 * 3600 * 1000
+    write_audio(hours, [np.zeros((1, num_samples), np.float32)], 1000, 1, num_samples)
+    with pytest.raises(
+        InputError, match=r"hours\.flac: 3:00:00 long, 1 channels; this page takes up to 5:00 of stereo"
+    ):
+        check_clip(hours, 300)
     (tmp_path / "b.wav").write_bytes(b"none")
     with pytest.raises(InputError, match="not audio"):
         check_clip(tmp_path / "b.wav", 1)
