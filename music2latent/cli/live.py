@@ -71,9 +71,11 @@ def _through(card: Card, codec_options: CodecOptions, chunk: tuple[int, int], se
     """From a card's one side to its other, under a meter; at the end what went wrong is counted."""
     from ..chunks import ChunkPlan
     from ..duplex import Duplex, run
+    from ..transcoding import warm_up
     from .stopping import until_interrupted
 
     plan, codec = ChunkPlan(*chunk), codec_options.load()
+    warm_up(codec)
     duplex = Duplex(codec, plan, sample_rate=card.sample_rate, channels=card.channels, seed=seed)
     tell(f"{card.sample_rate} Hz, {card.channels} channels, {duplex.latency:.2f} s from in to out; Ctrl-C ends it")
     with until_interrupted() as stop, _meter() as shown:
