@@ -68,7 +68,7 @@ def visit(url: str, browser: Any) -> Iterator[Open]:
     def open_page() -> Any:
         contexts.append(browser.new_context(viewport={"width": 1280, "height": 1300}))
         page = contexts[-1].new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.add_init_script(_NOTE_WHAT_IS_PLAYED)
         page.on("request", lambda request: asked.add(urlsplit(request.url)))
         page.goto(url)
@@ -144,7 +144,7 @@ def _results() -> list[Path]:
 
 
 def _wait_for(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 20
     while not what():
         assert time.monotonic() < end
         time.sleep(0.1)
