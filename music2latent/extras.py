@@ -20,6 +20,8 @@ EXTRAS = {
     "transformers": ("transformers",),
     "lightning": ("pytorch_lightning",),
     "fad": ("frechet_audio_distance",),
+    "demo": ("gradio", "matplotlib"),
+    "live": ("sounddevice",),
 }
 """Import names of the packages of every extra in pyproject.toml."""
 

@@ -1,7 +1,8 @@
-"""A picture of a reconstruction: both spectrograms, and the latents under them."""
+"""Pictures: spectrograms of sounds, such as an original and its reconstruction, and the latents under them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -23,7 +24,18 @@ N_FFT = 2048
 
 
 def plot_reconstruction(original: Path, reconstruction: Path, latents: Latents, target: Path) -> None:
+    """Both spectrograms and the latents, as `plot_sounds` does it."""
+    sounds = {"original": original, "reconstruction": reconstruction}
+    plot_sounds({f"{what}: {path.name}": path for what, path in sounds.items()}, latents, target)
+
+
+def plot_sounds(sounds: Mapping[str, Path], latents: Latents, target: Path) -> None:
     """Write a picture of the first 20 seconds, first channel, in the format of the target's suffix.
+
+    Args:
+        sounds: titles and files, each as long as the latents.
+        latents: what is drawn under them.
+        target: the picture.
 
     Raises:
         InputError: matplotlib is not installed, or the picture cannot be written.
@@ -32,9 +44,9 @@ def plot_reconstruction(original: Path, reconstruction: Path, latents: Latents, 
     from matplotlib.figure import Figure
 
     seconds = min(SECONDS, latents.duration)
-    figure = Figure(figsize=(10, 8), layout="constrained")
-    rows = figure.subplots(3, 1, sharex=True)
-    for row, path, title in zip(rows, (original, reconstruction), ("original", "reconstruction"), strict=False):
+    figure = Figure(figsize=(10, 2 + 3 * len(sounds)), layout="constrained")
+    rows = figure.subplots(len(sounds) + 1, 1, sharex=True)
+    for row, (title, path) in zip(rows, sounds.items(), strict=False):
         decibels, frequencies = log_frequency_decibels(path, seconds)
         image = row.imshow(
             decibels, origin="lower", aspect="auto", cmap="magma", vmin=-80, vmax=0, extent=(0, seconds, 0, 1)
@@ -42,14 +54,14 @@ def plot_reconstruction(original: Path, reconstruction: Path, latents: Latents, 
         ticks = [hz for hz in (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if hz < frequencies[-1]]
         places = np.interp(np.log(ticks), np.log(frequencies), np.linspace(0, 1, len(frequencies)))
         row.set_yticks(places, [f"{hz / 1000:g}k" if hz >= 1000 else f"{hz}" for hz in ticks])
-        row.set(title=f"{title}: {path.name}", ylabel="Hz")
+        row.set(title=title, ylabel="Hz")
         figure.colorbar(image, ax=row, label="dB", pad=0.01)
     shown = latents[:seconds]
-    image = draw_latents(rows[2], shown.numpy()[0], shown.times[0], shown.frame_rate)
-    figure.colorbar(image, ax=rows[2], label="value", pad=0.01)
-    rows[2].set_xlim(0, seconds)
+    image = draw_latents(rows[-1], shown.numpy()[0], shown.times[0], shown.frame_rate)
+    figure.colorbar(image, ax=rows[-1], label="value", pad=0.01)
+    rows[-1].set_xlim(0, seconds)
     channels, dim, length = latents.shape
-    rows[2].set_title(f"latents: {channels} x {dim} x {length}, {latents.bitrate():.1f} kbit/s in float16")
+    rows[-1].set_title(f"latents: {channels} x {dim} x {length}, {latents.bitrate():.1f} kbit/s in float16")
     with replacing(target) as partial:
         figure.savefig(partial, dpi=100)
 

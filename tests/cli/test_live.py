@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 import soundfile
 
-from ..helpers import CLIP, posix
+from music2latent import EncoderDecoder, InputError
+from music2latent.cli.live import _bar, _meter
+from music2latent.duplex import Callback, Card, Duplex
+from music2latent.streaming import LIVE
+
+from ..helpers import CLIP, Result, noise, posix
 
 
 def test_raw_samples_go_through(model: str) -> None:
@@ -39,7 +52,7 @@ def test_closed_pipes(redirection: str, message: str) -> None:
     command = f"{sys.executable} -m music2latent live {redirection}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=120, text=True, stdin=subprocess.PIPE)
     assert done.returncode == 1
-    assert done.stderr == f"error: {message}; use it as in PLAYER | music2latent live | PLAYER\n"
+    assert done.stderr == f"error: {message}; use it as in PLAYER | music2latent live | PLAYER, or with --devices\n"
 
 
 @pytest.mark.skipif(shutil.which("sox") is None and shutil.which("ffmpeg") is None, reason="neither sox nor ffmpeg")
@@ -56,3 +69,63 @@ def test_a_chain_of_pipes(tmp_path: Path) -> None:
     rate = soundfile.info(target).samplerate
     assert abs(len(after) - 2 * rate) <= 1
     assert 0.3 < np.sqrt(np.square(after).mean() / np.square(before[: len(after)]).mean()) < 1.5
+
+
+# ------------------------------------------------------------------------------------------------ --devices
+
+
+@contextmanager
+def _recording(callback: Callback) -> Iterator[None]:
+    """A stand-in for a sound card: half a second of noise, and then Ctrl-C."""
+    for part in np.split(noise(1, 24_000), 50, axis=1):
+        callback(part.T, np.empty((480, 2), np.float32), 480, None, None)
+
+    def interrupt() -> None:
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    Thread(target=interrupt).start()
+    yield
+
+
+@posix
+def test_devices_until_ctrl_c(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def find_card(*devices: object, **options: object) -> Card:
+        asked.extend([*devices, options])
+        return Card(sample_rate=48_000, channels=1, open=_recording)
+
+    monkeypatch.setattr("music2latent.duplex.find_card", find_card)
+    done = Result("live", "--devices", "-m", model, "--input-device", "2", "--output-device", "speakers")
+    assert asked == [2, "speakers", {"sample_rate": None, "channels": 1}]
+    assert done.code == 0
+    assert re.fullmatch(r"0\.\d s coded; dropouts: 0 in what was played, 0 blocks not recorded\n", done.out)
+    assert "48000 Hz, 1 channels, 0.8" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_the_meter_shows_levels_and_dropouts(tiny: EncoderDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # to rich a terminal
+    monkeypatch.setenv("COLUMNS", "150")
+    monkeypatch.setattr("sys.stderr", said := io.StringIO())
+    two = Duplex(tiny, LIVE, sample_rate=8000, channels=1)
+    two.levels = (1.0, 0.1)
+    with _meter() as shown:
+        shown(two)
+    assert "in ████████████    0 dB  out ████████····  -20 dB  0.0 s coded; dropouts: 0" in said.getvalue()
+    assert _bar(0) == "············  -60 dB"
+
+
+def test_devices_need_their_switch_and_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = Result("live", "--input-device", "2")
+    assert done.code == 2
+    assert "give that as well" in done.err
+
+    def refuse(*_: object, **__: object) -> None:
+        raise InputError("no sound card")
+
+    for name, option in (("find_card", "--devices"), ("list_devices", "--list-devices")):
+        monkeypatch.setattr(f"music2latent.duplex.{name}", refuse)
+        done = Result("live", option, "--model", "a model that is not even looked for")
+        assert (done.code, done.err) == (1, "error: no sound card\n")
