@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 _MODULES = {
     "Example": "examples",
     "LatentDataset": "latent_dataset",
+    "LatentStream": "latent_stream",
     "collate": "examples",
 }
-__all__ = ["Example", "LatentDataset", "collate"]
+__all__ = ["Example", "LatentDataset", "LatentStream", "collate"]
 
 if TYPE_CHECKING:
     from .examples import Example, collate
     from .latent_dataset import LatentDataset
+    from .latent_stream import LatentStream
 
 
 def __getattr__(name: str) -> Any:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,7 +21,7 @@ from .formats.item import FACTS
 from .formats.m2l import M2L, SUFFIX
 from .plan import RECORDS, numbers, record_name
 from .statistics import Statistics
-from .storage import Storage
+from .storage import Storage, again
 
 Paths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -29,6 +30,8 @@ _AT_ONCE = 16
 
 _BARE_SHARD = 64
 """Files that stand for a shard where there are none."""
+
+_VERIFY = "music2latent dataset verify tells what else is"
 
 _NOT_PLACES = {"input", "length", "seconds_start", "duration", "num_samples", "padding"}
 
@@ -166,26 +169,23 @@ class Collection:
         """
         shard = self.shards[int(np.searchsorted(self._starts, index, side="right")) - 1]
         storage, entry = self._storage(shard), self._entry(index)
-        try:
-            return self._checked(shard.format().read(storage, entry), entry)
-        except InputError:
-            raise
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise _damaged(storage, entry, error) from error
+        return self._checked(_again(storage, entry, lambda: shard.format().read(storage, entry)), entry)
 
     def read_all(self, shard: Shard, wanted: Iterable[int]) -> Iterator[tuple[int, Item]]:
         """Some items of a shard with their numbers, in order, its files read from start to end; raises as `read`."""
-        entries = [(index, self._entry(index)) for index in wanted]
         storage = self._storage(shard)
-        try:
-            items = iter(shard.format().read_all(storage, [entry for _, entry in entries]))
-            for index, entry in entries:
-                item = next(one for one in items if one.key == entry["key"])
-                yield index, self._checked(item, entry)
-        except InputError:
-            raise
-        except (OSError, KeyError, TypeError, ValueError, StopIteration) as error:
-            raise _damaged(storage, entry, error) from error
+        entries = [(index, self._entry(index)) for index in wanted]
+        items: Iterator[Item] | None = None
+
+        def following(count: int) -> Item:
+            nonlocal items
+            reading, items = items or shard.format().read_all(storage, [entry for _, entry in entries[count:]]), None
+            item = next(one for one in reading if one.key == entries[count][1]["key"])
+            items = reading  # unless it was cut off
+            return item
+
+        for count, (index, entry) in enumerate(entries):
+            yield index, self._checked(_again(storage, entry, partial(following, count)), entry)
 
     def _checked(self, item: Item, entry: dict[str, Any]) -> Item:
         if item.key != entry["key"]:
@@ -214,6 +214,19 @@ def _places(items: list[dict[str, Any]]) -> list[bytes]:
     ]
 
 
-def _damaged(storage: Storage, entry: dict[str, Any], error: Exception) -> InputError:
-    reason = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({type(error).__name__}: {error})"
-    return InputError(f"{storage.url}/{entry['file']}: {reason}; music2latent dataset verify tells what else is")
+def _again(storage: Storage, entry: dict[str, Any], call: Callable[[], Item]) -> Item:
+    """What `call` reads; a connection that is cut is tried again."""
+    name = f"{storage.url}/{entry['file']}"
+
+    def checked() -> Item:
+        try:
+            return call()
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError, StopIteration) as error:
+            raise InputError(f"{name}: damaged ({type(error).__name__}: {error}); {_VERIFY}") from error
+
+    try:
+        return again(name, checked)
+    except FileNotFoundError as error:
+        raise InputError(f"{name}: missing; {_VERIFY}") from error
