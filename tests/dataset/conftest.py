@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,40 +8,39 @@ import pytest
 import torch
 
 from music2latent import EncoderDecoder
+from music2latent.dataset import reading
 from music2latent.dataset.encode import encode
-from music2latent.dataset.engines import Job
+from music2latent.dataset.engines import local
 from music2latent.dataset.formats import FORMATS
-from music2latent.dataset.inputs import Input
-from music2latent.dataset.reading import Part, reader
-from music2latent.dataset.shards import shard_maker
 
 from ..helpers import audio_file, least_checkpoint
 
 RATES = [(44100, 2), (22050, 2), (48000, 2), (44100, 2), (44100, 2), (16000, 2), (44100, 2)]
 
 
-class _ReadHere:
-    """`Readers` without processes."""
+class _Here:
+    """`Isolated` without a process, which takes seconds to start."""
 
-    def __init__(self, rate: int) -> None:
-        self._read = reader(rate, None)
+    def __init__(self, make: Callable[..., Any], *arguments: Any, **_: Any) -> None:
+        self._function = make(*arguments)
 
-    def read(self, inputs: Iterable[Input]) -> Generator[tuple[int, Part | None]]:
-        for number, one in enumerate(inputs):
-            yield from ((number, part) for part in self._read(one))
-            yield number, None
+    def __call__(self, one: Any) -> Iterator[Any]:
+        return self._function(one)
+
+    def close(self) -> None:
+        pass
 
 
-def encode_here(shards: Iterator[int], job: Job, progress: Callable[[float], None]) -> None:
-    """An engine without processes, which take seconds to start."""
+def encode_here(shards: Iterator[int], job: Any, progress: Callable[[float], None]) -> None:
+    """The local engine in this process."""
     threads = torch.get_num_threads()
-    try:
-        make = shard_maker(job.storage, job.codec("cpu"), job.settings, _ReadHere(job.settings.coding_rate))  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "Isolated", _Here)
+        make = local._worker(job, "cpu", 1)
         for shard in shards:
             for seconds in make(shard):
                 progress(seconds)
-    finally:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,7 @@ def test_arguments_out_of_range_are_refused(build: Build, arguments: dict[str, A
 @pytest.mark.parametrize("options", [{}, {"int8": True}, {"crop_seconds": 0.006}, {"format": "m2l"}])
 def test_a_crop_decodes_to_what_its_latents_do(build: Build, least: EncoderDecoder, options: dict[str, Any]) -> None:
     collection, data = Collection(build(**options)), LatentDataset(build(**options), length=25)
-    for index, example in enumerate(data):
+    for index, example in enumerate(islice(data, 12)):
         item = collection.read(index)
         start = round((example.seconds_start - item.facts["seconds_start"]) * 44100 / 8)
         values = item.floats[..., start : start + 25]
