@@ -17,6 +17,7 @@ EXTRAS = {
     ),
     "transformers": ("transformers",),
     "lightning": ("pytorch_lightning",),
+    "export": ("onnx", "onnxruntime", "openvino"),
     "fad": ("frechet_audio_distance",),
 }
 """Import names of the packages of every extra in pyproject.toml."""
