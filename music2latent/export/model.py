@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Format:
 FORMATS = {
     "onnx": Format(suffix=".onnx", needs=("onnx", "onnxruntime"), write=onnx.write, load=onnx.load),
     "torchscript": Format(suffix=".ts", needs=(), write=torchscript.write, load=torchscript.load),
-    "openvino": Format(suffix=".xml", needs=("openvino",), write=openvino.write, load=openvino.load),
+    "openvino": Format(suffix=".xml", needs=("onnx", "openvino"), write=openvino.write, load=openvino.load),
 }
 
 
@@ -88,9 +89,11 @@ def export_model(
         InputError: an unknown kind, opset or precision, a package that is not installed, a folder that cannot be
             written to, files that exist, or networks that do not compute the same as the model's; nothing is left then.
     """
-    target, form = Path(target), FORMATS[kind]
+    target = Path(target)
     check_target(kind, target, weights=weights, opset=opset, force=force)
-    with _staging(target) as folder:
+    form = FORMATS[kind]
+    with _staging(target) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing, and of PyTorch on TorchScript, which hosts go on loading
         model = checkpoint.build().float().use_plain_layers().requires_grad_(False)
         store(model, weights)
         facts, scale = facts_of(checkpoint, weights), checkpoint.latent_scale

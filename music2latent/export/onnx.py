@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import torch
@@ -19,20 +18,18 @@ def write(network: Network, example: tuple[Tensor, ...], path: Path, facts: Fact
     """One file with the weights inside and the facts in its metadata."""
     import onnx
 
-    with warnings.catch_warnings():
-        # The exporter that traces: the newer one, over torch.export, takes twenty times as long for the same graph.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network,
-            example,
-            str(path),
-            dynamo=False,
-            opset_version=opset,
-            do_constant_folding=facts["weights"] == "float32",  # or weights would be stored as floats again
-            input_names=list(network.inputs),
-            output_names=list(network.output),
-            dynamic_axes=network.inputs | network.output,
-        )
+    # The exporter that traces: the newer one, over torch.export, takes twenty times as long for the same graph.
+    torch.onnx.export(
+        network,
+        example,
+        str(path),
+        dynamo=False,
+        opset_version=opset,
+        do_constant_folding=facts["weights"] == "float32",  # or weights would be stored as floats again
+        input_names=list(network.inputs),
+        output_names=list(network.output),
+        dynamic_axes=network.inputs | network.output,
+    )
     model = onnx.load(path)
     onnx.helper.set_model_props(model, facts)
     model.producer_name = "music2latent"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import warnings
 from pathlib import Path
 
 import torch
@@ -19,15 +19,13 @@ FACTS = "facts.json"
 
 def write(network: Network, example: tuple[Tensor, ...], path: Path, facts: Facts, opset: int) -> None:
     """One file; `torch.jit.load` with `_extra_files={"facts.json": ""}` reads the facts."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that TorchScript is in maintenance, which hosts still load
-        traced = torch.jit.trace(network, example, check_trace=False)
-    torch.jit.save(traced, str(path), _extra_files={FACTS: json.dumps(facts)})
+    traced = torch.jit.trace(network, example, check_trace=False)
+    content = io.BytesIO()  # writing to a full disk by itself, it would end the process
+    torch.jit.save(traced, content, _extra_files={FACTS: json.dumps(facts)})
+    path.write_bytes(content.getbuffer())
 
 
 def load(path: Path) -> Run:
     """The file as a function of arrays."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        loaded = torch.jit.load(str(path))
+    loaded = torch.jit.load(str(path))
     return lambda *arrays: loaded(*map(torch.from_numpy, arrays)).numpy()
