@@ -12,9 +12,9 @@ from .output import say, tell
 
 
 def export(
-    kind: Annotated[str, typer.Argument(metavar="FORMAT", help="onnx, torchscript, or openvino.")],
+    kind: Annotated[str, typer.Argument(metavar="FORMAT", help="onnx, torchscript, openvino, or nn-tilde.")],
     model: Annotated[str, typer.Argument(help="mini (bundled), official, a path, or a repository id.")],
-    target: Annotated[Path, typer.Argument(help="A folder to write to.")],
+    target: Annotated[Path, typer.Argument(help="A folder to write to; for nn-tilde a .ts file.")],
     weights: Annotated[str, typer.Option(help="float32, float16 or int8: how weights are stored.")] = "float32",
     opset: Annotated[int, typer.Option(help="Version of the operators in ONNX files, 17 to 20.")] = 17,
     force: Force = False,
@@ -27,4 +27,5 @@ def export(
     checkpoint = load_checkpoint(model)
     for parity in export_model(checkpoint, kind, target, weights=weights, opset=opset, force=force):
         tell(f"difference from the model, {parity}")
-    say(f"{target}: {checkpoint.model_id}, {sum(path.stat().st_size for path in target.iterdir()) / 1e6:.1f} MB")
+    files = target.iterdir() if target.is_dir() else [target]
+    say(f"{target}: {checkpoint.model_id}, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..checkpoint import Checkpoint
 from ..errors import InputError
 from ..extras import pip_line, require_packages
-from ..files import check_free
+from ..files import check_free, check_suffix, replacing
 from . import onnx, openvino, torchscript
 from .facts import facts_of
 from .networks import AudioDecoder, AudioEncoder
@@ -40,6 +40,9 @@ FORMATS = {
     "torchscript": Format(suffix=".ts", needs=(), write=torchscript.write, load=torchscript.load),
     "openvino": Format(suffix=".xml", needs=("onnx", "openvino"), write=openvino.write, load=openvino.load),
 }
+"""What becomes a folder."""
+NN_TILDE = "nn-tilde"
+"""What becomes one file, an instrument for nn~."""
 
 
 def check_target(
@@ -50,11 +53,16 @@ def check_target(
     Raises:
         InputError: see `export_model`.
     """
-    if kind not in FORMATS:
-        raise InputError(f"no export to {kind!r:.40}; accepted: {', '.join(FORMATS)}")
+    if kind not in (*FORMATS, NN_TILDE):
+        raise InputError(f"no export to {kind!r:.40}; accepted: {', '.join(FORMATS)}, {NN_TILDE}")
     check_weights(weights)
     if opset not in onnx.OPSETS:
         raise InputError(f"opset {opset}; accepted: {onnx.OPSETS[0]} to {onnx.OPSETS[-1]}")
+    if kind == NN_TILDE:
+        require_packages(("nn_tilde", "cached_conv"), "pip install --no-deps nn-tilde cached-conv")
+        check_suffix(target, ".ts", "instruments for nn~")
+        check_free(target, force)
+        return
     require_packages(FORMATS[kind].needs, pip_line("export"))
     for name in _names(kind):
         check_free(target / name, force)
@@ -76,8 +84,8 @@ def export_model(
 
     Args:
         checkpoint: the model, `load_checkpoint("mini")`.
-        kind: one of `FORMATS`.
-        target: a folder, made if need be.
+        kind: one of `FORMATS`, or `nn-tilde`.
+        target: a folder, made if need be; for nn~ a file that ends in `.ts`.
         weights: one of `weights.WEIGHTS`, how they are stored; the files compute in float32 in any case.
         opset: of ONNX files.
         force: whether files that exist are overwritten.
@@ -91,20 +99,27 @@ def export_model(
     """
     target = Path(target)
     check_target(kind, target, weights=weights, opset=opset, force=force)
-    form = FORMATS[kind]
-    with _staging(target) as folder, warnings.catch_warnings():
+    place = replacing(target) if kind == NN_TILDE else _staging(target)
+    with place as partial, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing, and of PyTorch on TorchScript, which hosts go on loading
+        if kind == NN_TILDE:
+            partial.touch()  # what cannot be written is said before there is work
         model = checkpoint.build().float().use_plain_layers().requires_grad_(False)
         store(model, weights)
         facts, scale = facts_of(checkpoint, weights), checkpoint.latent_scale
         encoder, decoder = AudioEncoder(model, scale).eval(), AudioDecoder(model, scale).eval()
+        if kind == NN_TILDE:
+            from . import nn_tilde
+
+            nn_tilde.write(encoder, decoder, model.config, partial, facts)
+            return check(model, scale, *nn_tilde.load(partial))
+        form = FORMATS[kind]
         audio, *latents = example(model.config, *TRACED)
-        paths = [folder / f"{name}{form.suffix}" for name in ("encoder", "decoder")]
+        paths = [partial / f"{name}{form.suffix}" for name in ("encoder", "decoder")]
         form.write(encoder, (audio,), paths[0], facts, opset)
         form.write(decoder, tuple(latents), paths[1], facts, opset)
-        parity = check(model, scale, *map(form.load, paths))
-        (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    return parity
+        (partial / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        return check(model, scale, *map(form.load, paths))
 
 
 def _names(kind: str) -> list[str]:

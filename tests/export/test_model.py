@@ -40,7 +40,7 @@ def test_what_exists_is_overwritten_only_by_force(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("coreml", {}, "accepted: onnx, torchscript, openvino"),
+        ("coreml", {}, "accepted: onnx, torchscript, openvino, nn-tilde"),
         ("onnx", {"weights": "int4"}, "accepted: float32, float16, int8"),
         ("onnx", {"opset": 9}, "opset 9; accepted: 17 to 20"),
     ],
