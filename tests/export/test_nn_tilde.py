@@ -41,7 +41,7 @@ def instrument(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         return loaded.noise(start, stop - start)
 
     monkeypatch.setattr(chunk_coding, "keyed_noise", noise)
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.jit.optimized_execution(False):  # for a few calls it does not pay
         yield loaded
 
 
@@ -100,7 +100,7 @@ def test_encode_and_decode_are_streams(instrument: Any, tiny: EncoderDecoder, ve
     check_late(got, samples, buffer - vector + 3 * FRAME + EDGE)
 
 
-@pytest.mark.parametrize(("plan", "late"), [(ChunkPlan(8, 2), 13), (ChunkPlan(3, 0), 2), (ChunkPlan(2, 1), 2)])
+@pytest.mark.parametrize(("plan", "late"), [(ChunkPlan(8, 2), 13), (ChunkPlan(3, 0), 2), (ChunkPlan(4, 2), 5)])
 def test_window_and_seed(instrument: Any, tiny: EncoderDecoder, plan: ChunkPlan, late: int) -> None:
     audio = sound(1, 20 * FRAME)
     instrument.forward(torch.from_numpy(audio[:, :FRAME])[None])  # of another stream
