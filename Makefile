@@ -82,5 +82,5 @@ $(BIN)/pip:
 .venv/dev.done: $(BIN)/pip $(SETUP)
 	$(BIN)/pip install -q -c $(CONSTRAINTS) -e '.[dev]'
 	@# without what it pins; tests stand in for its CUDA parts
-	$(BIN)/pip install -q --no-deps stable-audio-tools==0.0.19 einops einops-exts alias-free-torch
+	$(BIN)/pip install -q --no-deps stable-audio-tools==0.0.19 einops einops-exts alias-free-torch nn-tilde cached-conv
 	touch $@ .venv/demo.done

@@ -71,6 +71,20 @@ class ChunkPlan:
         return weights
 
 
+def plan_for(frame_size: int, rate: int, overlap: int, seconds: float | None = None) -> ChunkPlan:
+    """Chunks of so many seconds, by default `CHUNK_SECONDS`.
+
+    Raises:
+        InputError: shorter than two overlaps.
+    """
+    seconds = CHUNK_SECONDS if seconds is None else seconds
+    length = round(seconds * rate / frame_size) if np.isfinite(seconds) else 0
+    if length < 2 * overlap:
+        least = 2 * overlap * frame_size / rate
+        raise InputError(f"chunk_seconds = {seconds:g}; this model needs {least:.2f} s or more")
+    return ChunkPlan(length, overlap)
+
+
 def encoder_context(config: ModelConfig) -> int:
     """Latents to either side that a latent's value depends on through the convolutions of the encoder.
 

@@ -415,12 +415,7 @@ class EncoderDecoder(CodecModule):
         """The model's own chunks, or chunks of that length and overlap."""
         if chunk_seconds is None and self.checkpoint.chunk_plan:
             return self.checkpoint.chunk_plan
-        seconds = chunks.CHUNK_SECONDS if chunk_seconds is None else chunk_seconds
-        length = round(seconds * rate / self.frame_size) if np.isfinite(seconds) else 0
-        if length < 2 * overlap:
-            least = 2 * overlap * self.frame_size / rate
-            raise InputError(f"chunk_seconds = {seconds:g}; this model needs {least:.2f} s or more")
-        return ChunkPlan(length, overlap)
+        return chunks.plan_for(self.frame_size, rate, overlap, chunk_seconds)
 
     def _check_origin(self, model_id: str | None, fingerprint: str | None) -> None:
         """Refuse latents that another model made."""

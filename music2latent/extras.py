@@ -19,6 +19,7 @@ EXTRAS = {
     ),
     "transformers": ("transformers",),
     "lightning": ("pytorch_lightning",),
+    "export": ("onnx", "onnxruntime", "openvino"),
     "fad": ("frechet_audio_distance",),
     "demo": ("gradio", "matplotlib"),
     "live": ("sounddevice",),

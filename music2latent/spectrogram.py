@@ -34,17 +34,26 @@ def analyse(segments: Tensor) -> Tensor:
     n_fft = segments.shape[-1]
     window = torch.hann_window(n_fft, periodic=True, dtype=segments.dtype, device=segments.device)
     bins = torch.fft.rfft(segments * window)[..., :-1]
-    c = torch.view_as_real(bins).permute(0, 3, 2, 1)  # [B, 2, F, T]
-    return BETA * c * _power(c, ALPHA - 1)
+    return compress(torch.view_as_real(bins).permute(0, 3, 2, 1))
 
 
 def synthesise(spectrogram: Tensor) -> Tensor:
     """compressed spectrogram `[B, 2, F, T]` -> windowed segments `[B, T, 2 F]`, ready for `overlap_add`."""
-    c = spectrogram / BETA
-    c = (c * _power(c, 1 / ALPHA - 1)).permute(0, 3, 2, 1)  # [B, T, F, 2]
+    c = expand(spectrogram).permute(0, 3, 2, 1)  # [B, T, F, 2]
     bins = F.pad(torch.view_as_complex(c.contiguous()), (0, 1))
     n_fft = 2 * spectrogram.shape[2]
-    return torch.fft.irfft(bins, n=n_fft) * _synthesis_window(n_fft, c.dtype, c.device)
+    return torch.fft.irfft(bins, n=n_fft) * synthesis_window(n_fft, c.dtype, c.device)
+
+
+def compress(c: Tensor) -> Tensor:
+    """Transform `[B, 2, F, T]`, real and imaginary parts -> compressed spectrogram of that shape."""
+    return BETA * c * _power(c, ALPHA - 1)
+
+
+def expand(spectrogram: Tensor) -> Tensor:
+    """The inverse of `compress`."""
+    c = spectrogram / BETA
+    return c * _power(c, 1 / ALPHA - 1)
 
 
 def overlap_add(segments: Tensor) -> Tensor:
@@ -74,7 +83,7 @@ def _power(c: Tensor, exponent: float) -> Tensor:
     return c.square().sum(1, keepdim=True).clamp(min=_TINY**2).pow(exponent / 2)
 
 
-def _synthesis_window(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def synthesis_window(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """hann / S, where S repeats every hop and is the sum of the squared analysis windows over the four hops."""
     window = torch.hann_window(n_fft, periodic=True, dtype=dtype, device=device)
     total = window.square().view(4, -1).sum(0)

@@ -76,3 +76,8 @@ def test_spectrogram_vector() -> None:
     audio = torch.from_numpy(fill_weights.audio(1, 1, 40000))
     expected = np.load(REFERENCE / "tiny-mono.npz")["spectrogram"]
     assert relative_error(spectrogram.spectrogram(audio, HOP), expected) < 1e-6
+
+
+def test_expanding_undoes_compressing() -> None:
+    c = torch.randn(2, 2, 8, 5) * torch.logspace(-6, 3, 5)
+    assert torch.allclose(spectrogram.expand(spectrogram.compress(c)), c, rtol=1e-4)

@@ -10,7 +10,7 @@ import typer
 
 from .. import __version__
 from ..errors import InputError
-from . import coding, dataset, demo, doctor, evaluation, live, models, training
+from . import coding, dataset, demo, doctor, evaluation, export, live, models, training
 from .options import grouped
 from .output import complain
 
@@ -40,6 +40,7 @@ def _make_app() -> typer.Typer:
         *(models.info, models.convert, doctor.doctor, training.train, training.export_weights),
     ):
         app.command()(grouped(verb))
+    app.command()(grouped(export.export))
     app.command(cls=evaluation.Lists)(grouped(evaluation.evaluate))
     app.command()(grouped(evaluation.probe))
     app.command()(grouped(demo.demo))

@@ -67,7 +67,9 @@ class FrequencyAttention(nn.Module):
         tokens = self.norm(x).permute(0, 3, 2, 1).reshape(batch * columns, bins, channels)
         # Written out, because nn.MultiheadAttention takes another path (and rounds otherwise) without gradients.
         qkv = F.linear(tokens, self.mha.in_proj_weight, self.mha.in_proj_bias)
-        q, k, v = qkv.unflatten(-1, (3, self.mha.num_heads, -1)).permute(2, 0, 3, 1, 4)  # each [B T, heads, F, C/heads]
+        q, k, v = qkv.view(batch * columns, bins, 3, self.mha.num_heads, -1).permute(
+            2, 0, 3, 1, 4
+        )  # each [B T, heads, F, C/heads]
         out = attention(q, k, v)
         out = self.mha.out_proj(out.transpose(1, 2).flatten(2)).view(batch, columns, bins, channels)
         return x + out.permute(0, 3, 2, 1)

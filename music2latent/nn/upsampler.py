@@ -36,7 +36,7 @@ class Upsampler(nn.Module):
     def forward(self, latents: Tensor) -> list[Tensor]:
         x = self.conv_out_bottleneck(self.bottleneck_layers(self.conv_inp(latents)))  # [B, bins * C, L]
         # Here the index is bin * channels + channel, the other way round than in the encoder's features.
-        x = x.unflatten(1, self.bottom).transpose(1, 2)  # [B, C, bottom_bins, L]
+        x = x.view(x.shape[0], *self.bottom, x.shape[2]).transpose(1, 2)  # [B, C, bottom_bins, L]
         pyramid = []
         for layer in self.up_layers:
             if isinstance(layer, Up):
