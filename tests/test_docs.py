@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from music2latent import EncoderDecoder
-from music2latent.dataset.encode import encode
+from music2latent.dataset.encoding import encode
 
 from .dataset.conftest import encode_here
 from .helpers import CLIP, Result

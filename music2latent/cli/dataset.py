@@ -53,7 +53,7 @@ def encode(
     retry_failures: Annotated[bool, typer.Option("--retry-failures", help="Try again what failed before.")] = False,
 ) -> None:
     """Audio -> a data set of latents. The same command again goes on where it stopped."""
-    from ..dataset.encode import encode as run
+    from ..dataset.encoding import encode as run
     from ..dataset.engines import Engine
     from ..dataset.engines.local import Local, devices
     from ..dataset.engines.ray import Ray
@@ -112,14 +112,13 @@ def verify(
     quick: Annotated[bool, typer.Option("--quick", help="Look at sizes in place of contents.")] = False,
 ) -> None:
     """Prove from its files alone that a data set is whole; exit code 1 if it is not."""
-    from ..dataset.storage import Storage
-    from ..dataset.verify import verify as run
+    from ..dataset.verification import verify as run
     from ..extras import require
 
     require("dataset")
     with progress_bar() as bar:
         problems = 0
-        for problem in run(Storage(dataset), inputs=inputs or (), quick=quick, progress=lambda done: bar("", done)):
+        for problem in run(dataset, inputs=inputs or (), quick=quick, progress=lambda done: bar("", done)):
             complain(f"error: {problem}")
             problems += 1
     if problems:
@@ -148,7 +147,7 @@ def merge(
     output: Output,
 ) -> None:
     """Data sets of disjoint inputs, such as the parts of one, become one."""
-    from ..dataset.merge import merge as run
+    from ..dataset.merging import merge as run
     from ..extras import require
 
     require("dataset")

@@ -1,4 +1,4 @@
-"""Whole collections: audio -> data sets of latents that can be proved whole (`encode.encode`), and back to training."""
+"""Whole collections: audio -> data sets of latents that can be proved whole (`encode`), and back to training."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ _MODULES = {
     "LatentDataset": "latent_dataset",
     "LatentStream": "latent_stream",
     "collate": "examples",
+    "encode": "encoding",
+    "merge": "merging",
+    "verify": "verification",
 }
-__all__ = ["Example", "LatentDataset", "LatentStream", "collate"]
+__all__ = ["Example", "LatentDataset", "LatentStream", "collate", "encode", "merge", "verify"]
 
 if TYPE_CHECKING:
+    from .encoding import encode
     from .examples import Example, collate
     from .latent_dataset import LatentDataset
     from .latent_stream import LatentStream
+    from .merging import merge
+    from .verification import verify
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ import torch
 
 from music2latent import EncoderDecoder
 from music2latent.dataset import reading
-from music2latent.dataset.encode import encode
+from music2latent.dataset.encoding import encode
 from music2latent.dataset.engines import local
 from music2latent.dataset.formats import FORMATS
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from music2latent import EncoderDecoder
 from music2latent.audio import write_audio
-from music2latent.dataset.encode import encode
+from music2latent.dataset.encoding import encode
 from music2latent.dataset.inputs import Input
 from music2latent.dataset.reading import Failure, Part, Readers, reader
 from music2latent.dataset.shards import Job, shard_maker
 from music2latent.dataset.storage import Storage
-from music2latent.dataset.verify import verify
+from music2latent.dataset.verification import verify
 from music2latent.errors import InputError
 
 from ..helpers import least_checkpoint, noise
@@ -94,7 +94,7 @@ def tree(folder: Path, *, without: tuple[str, ...] = (".dataset/lock",)) -> dict
 
 
 def problems(folder: Path | str, **options: Any) -> list[str]:
-    return list(verify(Storage(folder), **options))
+    return list(verify(folder, **options))
 
 
 def values_of(folder: Path) -> dict[str, np.ndarray]:

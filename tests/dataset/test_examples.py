@@ -17,7 +17,7 @@ from music2latent import EncoderDecoder, InputError
 from music2latent.audio import write_audio
 from music2latent.dataset import LatentDataset, collate
 from music2latent.dataset.collection import Collection
-from music2latent.dataset.encode import encode
+from music2latent.dataset.encoding import encode
 from music2latent.dataset.examples import Normalisation
 
 from ..helpers import relative_error, sound

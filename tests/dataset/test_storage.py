@@ -12,7 +12,7 @@ import pytest
 
 from music2latent import InputError
 from music2latent.dataset import storage as module
-from music2latent.dataset.merge import merge
+from music2latent.dataset.merging import merge
 from music2latent.dataset.storage import Storage, again
 
 from .inline import Inline, Killed, made, sounds, tree, values_of
@@ -83,9 +83,9 @@ def test_objects_in_and_out_while_requests_fail(s3: tuple[str, dict[str, Any]], 
 
 
 def problems_of(storage: Storage, options: dict[str, Any], *inputs: str) -> list[str]:
-    from music2latent.dataset.verify import verify
+    from music2latent.dataset.verification import verify
 
-    return list(verify(storage, inputs=inputs, options=options))
+    return list(verify(storage.url, inputs=inputs, options=options, output_options=options))
 
 
 def test_a_job_at_object_storage_is_alone(s3: tuple[str, dict[str, Any]]) -> None:

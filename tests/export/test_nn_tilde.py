@@ -41,7 +41,7 @@ def instrument(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         return loaded.noise(start, stop - start)
 
     monkeypatch.setattr(chunk_coding, "keyed_noise", noise)
-    with torch.inference_mode(), torch.jit.optimized_execution(False):  # for a few calls it does not pay
+    with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # for a few calls it does not pay
         yield loaded
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from music2latent.checkpoint import write_safetensors
-from music2latent.dataset.encode import encode
+from music2latent.dataset.encoding import encode
 from music2latent.dataset.engines.local import Local, devices
 
 from ...helpers import INTERRUPTED, least_checkpoint, posix

@@ -233,7 +233,7 @@ def test_another_output_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_two_jobs_at_one_output(tmp_path: Path) -> None:
-    from music2latent.dataset.encode import LOCK
+    from music2latent.dataset.encoding import LOCK
     from music2latent.dataset.storage import Storage
 
     folder = sounds(tmp_path / "audio", [4000])

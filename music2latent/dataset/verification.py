@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sqlite3
 from collections import Counter
@@ -20,11 +21,12 @@ from .storage import PARTIAL, Storage
 
 
 def verify(
-    storage: Storage,
+    output: str | os.PathLike[str],
     *,
     inputs: Iterable[str] = (),
     quick: bool = False,
     options: dict[str, Any] | None = None,
+    output_options: dict[str, Any] | None = None,
     progress: Callable[[float], None] = lambda done: None,
 ) -> Iterator[str]:
     """What is wrong with a data set, a line each; nothing at all if it is whole.
@@ -33,15 +35,16 @@ def verify(
     the files that its record names, byte for byte, with the items that the record names; `dataset.json` has the sums.
 
     Args:
-        storage: the data set.
+        output: the data set.
         inputs: what it was made of, if that is to be looked at too: each must be in the plan as it is now.
         quick: look at sizes in place of contents.
-        options: for fsspec, of the inputs' storage.
+        options, output_options: as in `encode`.
         progress: told the fraction of shards that are done.
 
     Raises:
         InputError: no data set, or one of another version.
     """
+    storage = Storage(output, output_options)
     try:
         description = load(storage)
     except FileNotFoundError as error:
@@ -137,7 +140,9 @@ def _shard(storage: Storage, description: dict[str, Any], shard: int, index: _In
                 yield f"{item['key']}: two items of this name"
         if not quick:
             yield from _items(storage, description, record)
-    except (InputError, FileNotFoundError) as error:
+    except FileNotFoundError:
+        yield f"shard {shard}: not whole"
+    except InputError as error:
         yield f"shard {shard}: {error}"
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         yield f"shard {shard}: its plan or record is damaged ({type(error).__name__}: {error})"

@@ -8,7 +8,7 @@ import pytest
 
 from music2latent import InputError
 from music2latent.dataset.formats import FORMATS
-from music2latent.dataset.merge import merge
+from music2latent.dataset.merging import merge
 
 from .inline import Inline, Killed, made, problems, sounds, values_of
 

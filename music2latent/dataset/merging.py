@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import InputError, printable
 from .description import NAME, describe, load
-from .encode import LOCK
+from .encoding import LOCK
 from .plan import PLAN, numbers, plan_name, read_plan, record_name
 from .storage import Storage
 

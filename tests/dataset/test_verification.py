@@ -9,8 +9,7 @@ import pytest
 
 from music2latent import InputError
 from music2latent.dataset.formats import FORMATS
-from music2latent.dataset.storage import Storage
-from music2latent.dataset.verify import verify
+from music2latent.dataset.verification import verify
 
 from .inline import Inline, Killed, made, problems, sounds, tree
 
@@ -123,4 +122,4 @@ def test_inputs_that_came_later_are_missed(tmp_path: Path) -> None:
 
 def test_no_data_set(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no data set"):
-        list(verify(Storage(tmp_path)))
+        list(verify(tmp_path))
