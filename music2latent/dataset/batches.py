@@ -26,7 +26,7 @@ _MOST_WAITING = 4
 """Batches' worth of chunks that wait for others of their length, at most."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One channel of one chunk of one input."""
 
@@ -92,7 +92,7 @@ def batched(parts: Iterable[tuple[int, Part | None]], coding: Coding, size: int)
             chunks += 1
             rows = waiting[samples.shape[-1]]
             for channel, one in enumerate(samples):
-                rows.append((Row(number, chunk, channel, last), one))
+                rows.append((Row(input=number, chunk=chunk, channel=channel, last=last), one))
                 if len(rows) == size:
                     yield _batch(rows)
             while sum(map(len, waiting.values())) >= _MOST_WAITING * size:

@@ -25,8 +25,9 @@ MOST_INPUTS = 10_000
 
 logger = logging.getLogger(__name__)
 
-_BYTES_PER_SECOND = {".wav": 176_400, ".aiff": 176_400, ".aif": 176_400, ".au": 176_400, ".caf": 176_400}
-_BYTES_PER_SECOND |= {".w64": 176_400, ".rf64": 176_400, ".flac": 90_000}
+_BYTES_PER_SECOND = dict.fromkeys((".wav", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"), 176_400) | {
+    ".flac": 90_000
+}
 _COMPRESSED = 20_000  # bytes per second of every other format, about
 
 
