@@ -7,6 +7,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,15 @@ def test_python(name: str, code: str, latents: Path) -> None:
     if "LatentDataset" in code or "LatentStream" in code:
         shutil.copytree(latents, "latents")
     exec(compile(code, name, "exec"), {"__name__": name})
+
+
+def test_encoding_in_python() -> None:
+    """As a script, which starts processes."""
+    page = (ROOT / "docs/how-to/data-sets.md").read_text().partition("## In Python\n")[2]
+    Path("script.py").write_text(page.partition("```py\n")[2].partition("```")[0].replace('"albums"', '"album"'))
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "'items': 1" in done.stdout
 
 
 @pytest.mark.filterwarnings("ignore")  # the frameworks' own
