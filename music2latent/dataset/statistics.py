@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -30,17 +31,17 @@ class Statistics:
         """values `[C, D, L]` float16, finite; all audio channels together."""
         whole = np.rint(values.astype(np.float64) * _UNIT).astype(np.int64).swapaxes(0, 1).reshape(values.shape[1], -1)
         high, low = np.divmod(whole, _SPLIT)  # products of the halves fit 64 bits, sums of 2^23 of them too
-        sums = zip((high * high).sum(1), (high * low).sum(1), (low * low).sum(1), strict=True)
-        squares = tuple(int(a) * _SPLIT**2 + int(b) * 2 * _SPLIT + int(c) for a, b, c in sums)
-        return cls(whole.shape[1], tuple(map(int, whole.sum(1))), squares)
+        squares = (high * high).sum(1).astype(object) * _SPLIT**2 + (high * low).sum(1).astype(object) * 2 * _SPLIT
+        squares = squares + (low * low).sum(1)
+        return cls(whole.shape[1], tuple(whole.sum(1).tolist()), tuple(map(int, squares)))
 
     def __add__(self, other: Statistics) -> Statistics:
         if not self.count or not other.count:
             return self if self.count else other
         return Statistics(
             self.count + other.count,
-            tuple(a + b for a, b in zip(self.sums, other.sums, strict=True)),
-            tuple(a + b for a, b in zip(self.squares, other.squares, strict=True)),
+            tuple(map(add, self.sums, other.sums)),
+            tuple(map(add, self.squares, other.squares)),
         )
 
     @property
