@@ -177,9 +177,8 @@ def main(folders: list[str]) -> None:
     clips = [HERE.parent / "examples" / "clip.ogg"]
     clips += [next(walk(Path(folder), AUDIO)) for folder in folders]
     lines = ["# Exports", "", "    python benchmarks/exports.py FOLDERS", ""]
-    lines += [
-        f"On {processor().partition(' of ')[2]}, torch {torch.__version__}, OpenVINO {openvino.__version__.split('-')[0]},"
-    ]
+    lines += [f"On {processor().partition(' of ')[2]}, torch {torch.__version__},"]
+    lines += [f"OpenVINO {openvino.__version__.split('-')[0]},"]
     lines += [f"ONNX Runtime {onnxruntime.__version__}; processor time on one core of a machine that"]
     lines += [f"other work shared, medians of {ROUNDS}."]
     lines += ["Errors are norms, relative, against the package with the same weights, at lengths that were not traced;"]
