@@ -1,7 +1,7 @@
 """The Fourier transform of real segments as two small matrix products.
 
-Exporters know no complex numbers, and an STFT of their own is missing or slow in many runtimes. As one matrix the
-transform would have 16 MB. So N = P Q, n = Q p + q, k = u + P v, and
+Exporters know no complex numbers; ONNX has an operator for the STFT, but not every runtime, and none for its inverse.
+As one matrix the transform would have 16 MB. So N = P Q, n = Q p + q, k = u + P v, and
 
     X[u + P v] = sum_q e^(-2 pi i q v / Q)  e^(-2 pi i q u / N)  sum_p e^(-2 pi i p u / P)  x[Q p + q]
 

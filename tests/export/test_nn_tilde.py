@@ -41,7 +41,8 @@ def instrument(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         return loaded.noise(start, stop - start)
 
     monkeypatch.setattr(chunk_coding, "keyed_noise", noise)
-    with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # for a few calls it does not pay
+    once: Any = torch.jit  # optimizing does not pay for a few calls
+    with torch.inference_mode(), once.optimized_execution(False):
         yield loaded
 
 
