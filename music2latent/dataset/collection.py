@@ -47,6 +47,7 @@ class Bare(M2L):
         latents = Latents.from_bytes(storage.read(name), f"{storage.url}/{name}")
         shared = ("sample_rate", "num_samples", "coding_rate", "frame_size", "edge", "model_id", "fingerprint")
         facts = dict.fromkeys(FACTS) | {fact: getattr(latents, fact) for fact in (*shared, "channels", "duration")}
+        facts["seconds_total"] = latents.duration
         facts |= {"source": name, "seconds_start": 0.0, "lead": latents.edge, "metadata": {}}
         return Item(key=name.removesuffix(SUFFIX), values=latents.numpy(), facts=facts)
 
@@ -197,7 +198,6 @@ class Collection:
             raise InputError(f"{entry['file']}: has {item.key!r} where {entry['key']!r} was; open the data set again")
         if item.facts["fingerprint"] != self._fingerprint:
             raise InputError(f"{item.key}: latents of another model than the first; take those of one model")
-        item.facts.setdefault("seconds_total", entry.get("seconds_total", item.facts["duration"]))
         return item
 
 
@@ -208,11 +208,10 @@ def _records(storage: Storage) -> Iterator[tuple[str, Any]]:
 
 
 def _places(items: list[dict[str, Any]]) -> list[bytes]:
-    """What is needed to read each item; and the seconds of the whole that it may be a piece of."""
-    totals = {item["input"]: item["seconds_start"] + item["duration"] for item in items}  # the last piece's end
+    """What is needed to read each item."""
     places = ({name: value for name, value in item.items() if name not in _NOT_PLACES} for item in items)
     return [
-        json.dumps({"key": item["key"], "file": item["file"], "seconds_total": totals[item["input"]]} | place).encode()
+        json.dumps({"key": item["key"], "file": item["file"]} | place).encode()
         for item, place in zip(items, places, strict=True)
     ]
 

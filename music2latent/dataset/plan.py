@@ -43,7 +43,8 @@ def record_name(shard: int) -> str:
 
 def numbers(storage: Storage, folder: str) -> list[int]:
     """Numbers of the shards that have a file in this folder, sorted."""
-    return [int(name.rpartition("/")[2].partition(".")[0]) for name, _ in storage.list(folder)]
+    stems = (name.rpartition("/")[2].partition(".")[0] for name, _ in storage.list(folder))
+    return [int(stem) for stem in stems if stem.isdecimal()]
 
 
 def read_plan(storage: Storage, shard: int) -> tuple[list[Input], str]:

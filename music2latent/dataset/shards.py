@@ -139,6 +139,7 @@ class ShardWriter:
             "model_id": self._coding.model_id,
             "fingerprint": self._coding.fingerprint,
             "scale": self._scale,
+            "seconds_total": found.num_samples / found.sample_rate,
             "metadata": one.metadata,
         }
         pieces = list(self._pieces(stored, found))

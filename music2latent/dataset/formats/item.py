@@ -13,7 +13,18 @@ from ...errors import InputError
 from ...latents import Latents
 
 FACTS = (
-    *("source", "hash", "size", "etag", "seconds_start", "duration", "sample_rate", "channels", "num_samples"),
+    *(
+        "source",
+        "hash",
+        "size",
+        "etag",
+        "seconds_start",
+        "seconds_total",
+        "duration",
+        "sample_rate",
+        "channels",
+        "num_samples",
+    ),
     *("coding_rate", "frame_size", "edge", "lead", "model_id", "fingerprint", "scale", "metadata"),
 )
 """What is stored beside values; `scale` is what whole numbers of 8 bits are multiplied by, else None."""

@@ -14,14 +14,14 @@ from ...errors import InputError
 from ..storage import Storage
 from .item import FACTS, Item
 
-_ROWS = 64
+_ROWS = 16
 """In a group, which is read at a time."""
 
 _TYPES = {
     "string": ("source", "hash", "etag", "model_id", "fingerprint", "metadata"),
     "int64": ("size", "num_samples"),
     "int32": ("sample_rate", "channels", "coding_rate", "frame_size", "edge", "lead"),
-    "float64": ("seconds_start", "duration", "scale"),
+    "float64": ("seconds_start", "seconds_total", "duration", "scale"),
 }
 
 

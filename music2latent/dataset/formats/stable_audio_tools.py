@@ -33,8 +33,6 @@ class StableAudioTools:
             "path": facts["source"],
             "relpath": item.key,
             "prompt": item.prompt,
-            "seconds_start": facts["seconds_start"],
-            "seconds_total": facts["duration"],
             "padding_mask": [1] * (length - padding) + [0] * padding,
         } | {name: value for name, value in facts.items() if name != "padding"}
         for name, content in (
@@ -54,7 +52,7 @@ class StableAudioTools:
         try:
             facts = storage.read_json(f"{name.removesuffix('.npy')}.json")
             values = from_npy(storage.read(name), name)
-            for added in ("path", "relpath", "prompt", "seconds_total"):
+            for added in ("path", "relpath", "prompt"):
                 del facts[added]
             facts["padding"] = facts["padding_mask"].count(0)
             del facts["padding_mask"]
