@@ -18,7 +18,7 @@ import soundfile
 from music2latent import EncoderDecoder
 from music2latent.dataset.encoding import encode
 
-from .dataset.conftest import encode_here
+from .dataset.inline import Inline
 from .helpers import CLIP, Result
 from .integrations.page import run_page
 
@@ -51,7 +51,7 @@ def latents(tmp_path_factory: pytest.TempPathFactory) -> Path:
     samples, rate = soundfile.read(CLIP, stop=12 * 44100)
     for number in range(3):
         soundfile.write(folder / f"{number}.flac", samples[4 * number * rate :][: 4 * rate], rate)
-    encode([folder], folder / "latents", EncoderDecoder(), shard_size=0.01, engine=encode_here)
+    encode([folder], folder / "latents", EncoderDecoder(), shard_size=0.01, engine=Inline())
     return folder / "latents"
 
 

@@ -8,44 +8,26 @@ import pytest
 import torch
 
 from music2latent import EncoderDecoder
-from music2latent.dataset import reading
 from music2latent.dataset.encoding import encode
-from music2latent.dataset.engines import local
 from music2latent.dataset.formats import FORMATS
 
-from ..helpers import audio_file, least_checkpoint
+from ..helpers import audio_file
+from . import inline
 
 RATES = [(44100, 2), (22050, 2), (48000, 2), (44100, 2), (44100, 2), (16000, 2), (44100, 2)]
 
 
-class _Here:
-    """`Isolated` without a process, which takes seconds to start."""
-
-    def __init__(self, make: Callable[..., Any], *arguments: Any, **_: Any) -> None:
-        self._function = make(*arguments)
-
-    def __call__(self, one: Any) -> Iterator[Any]:
-        return self._function(one)
-
-    def close(self) -> None:
-        pass
-
-
-def encode_here(shards: Iterator[int], job: Any, progress: Callable[[float], None]) -> None:
-    """The local engine in this process."""
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """What encodes data sets computes in one thread; other tests do not."""
     threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "Isolated", _Here)
-        make = local._worker(job, "cpu", 1)
-        for shard in shards:
-            for seconds in make(shard):
-                progress(seconds)
+    yield
     torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
 def least() -> EncoderDecoder:
-    return EncoderDecoder(model=least_checkpoint(), device="cpu", dtype="float32")
+    return inline.least()
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +52,7 @@ def build(songs: Path, least: EncoderDecoder, tmp_path_factory: pytest.TempPathF
         if key not in made:
             made[key] = tmp_path_factory.mktemp("set") / "set"
             options = {"shard_size": 0.001} | options
-            encode([songs / "songs.csv"], made[key], least, format=format, engine=encode_here, **options)
+            encode([songs / "songs.csv"], made[key], least, format=format, engine=inline.Inline(), **options)
         return made[key]
 
     return build

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 
 from music2latent import EncoderDecoder
 from music2latent.audio import write_audio
@@ -64,14 +65,18 @@ class Inline:
     made: int = 0
 
     def __call__(self, shards: Iterator[int], job: Job, progress: Callable[[float], None]) -> None:
+        threads = torch.get_num_threads()
         make = shard_maker(job, job.mapper("cpu"), cast(Readers, InlineReaders(job)))
-        for shard in shards:
-            self.made += 1
-            for seconds in make(shard):
-                progress(seconds)
-                self.events += 1
-                if self.events == self.kill_after:
-                    raise Killed
+        try:
+            for shard in shards:
+                self.made += 1
+                for seconds in make(shard):
+                    progress(seconds)
+                    self.events += 1
+                    if self.events == self.kill_after:
+                        raise Killed
+        finally:
+            torch.set_num_threads(threads)
 
 
 def made(inputs: Iterable[Path | str], output: Path | str, engine: Inline | None = None, **settings: Any) -> Any:
