@@ -21,7 +21,7 @@ from music2latent.dataset.encoding import encode
 from music2latent.dataset.examples import Normalisation
 
 from ..helpers import relative_error, sound
-from .conftest import encode_here
+from .inline import Inline
 
 Build = Callable[..., Path]
 BOTH = ["webdataset", "stable-audio-tools"]
@@ -234,7 +234,7 @@ def test_audio_lies_where_it_was(format: str, mini: EncoderDecoder, tmp_path: Pa
     for second in range(3):
         audio[:, second * 44100 + 22050 :][:, :2000] = sound(1, 2000)
     write_audio(tmp_path / "bursts.flac", [audio], 44100, *audio.shape)
-    encode([tmp_path / "bursts.flac"], tmp_path / "set", mini, format=format, engine=encode_here)
+    encode([tmp_path / "bursts.flac"], tmp_path / "set", mini, format=format, engine=Inline())
     for length, epoch in ((None, 0), (14, 0), (14, 1), (14, 2)):
         data = LatentDataset(tmp_path / "set", length=length)
         data.set_epoch(epoch)

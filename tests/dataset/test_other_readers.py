@@ -20,7 +20,7 @@ from music2latent.dataset.collection import Collection
 from music2latent.dataset.encoding import encode
 
 from ..helpers import audio_file, least_checkpoint, relative_error
-from .conftest import encode_here
+from .inline import Inline
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the packages' own
 Build = Callable[..., Path]
@@ -45,7 +45,7 @@ def test_stable_audio_tools(least: EncoderDecoder, tmp_path: Path, capsys: pytes
 
     paths = [audio_file(tmp_path / "in" / f"{frames}.flac", 2, frames * FRAME) for frames in (40, 50)]
     options = {"format": "stable-audio-tools", "crop_seconds": 16 * FRAME / 44100}
-    encode([tmp_path / "in"], tmp_path / "set", least, engine=encode_here, **options)  # type: ignore[arg-type]
+    encode([tmp_path / "in"], tmp_path / "set", least, engine=Inline(), **options)  # type: ignore[arg-type]
 
     theirs = PreEncodedDataset([LocalDatasetConfig(id="ours", path=str(tmp_path / "set"))], latent_crop_length=16)
     assert len(theirs) == 3 + 4
