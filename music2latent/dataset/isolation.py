@@ -76,8 +76,11 @@ class Isolated:
                 self.close()
 
     def _ending(self) -> str:
-        self._process.join(5)
-        code = self._process.exitcode
+        process = self._process
+        if process is None:
+            return "its process was given up"
+        process.join(5)
+        code = process.exitcode
         if code is not None and code < 0:
             return f"its process was ended by {signal.Signals(-code).name}"
         return f"its process ended with {code}"

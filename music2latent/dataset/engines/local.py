@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, Queue
 from threading import Event, Lock
 
@@ -45,11 +45,11 @@ class Local:
 
     devices: list[str]
     readers: int
-    _stop: Event = field(default_factory=Event)
 
     def __call__(self, shards: Iterator[int], job: Job, progress: Callable[[float], None]) -> None:
         """Make the shards; see `Engine`."""
         done: Queue[float] = Queue()
+        stop = Event()
         lock, again, given_up = Lock(), deque[int](), list[str]()
 
         def following() -> tuple[int | None, bool]:
@@ -58,20 +58,22 @@ class Local:
 
         def work(worker: Isolated) -> None:
             try:
-                while not self._stop.is_set():
+                while not stop.is_set():
                     shard, tried = following()
                     if shard is None:
                         return
                     try:
                         for seconds in worker(shard):
                             done.put(seconds)
+                            if stop.is_set():
+                                return
                     except Died as error:
                         if tried:
                             given_up.append(f"shard {shard}: {error}, twice")
                         else:
                             again.append(shard)
             except BaseException:
-                self._stop.set()
+                stop.set()
                 raise
             finally:
                 worker.close()
@@ -84,7 +86,7 @@ class Local:
                     with suppress(Empty):
                         progress(done.get(timeout=0.1))
             finally:
-                self._stop.set()
+                stop.set()
                 for worker in workers:
                     worker.close()
         for one in running:
