@@ -112,7 +112,8 @@ def encode(
 
         try:
             engine(plan.shards(_in_part(find(names, options), part)), job, add)
-            logger.info(plan.summary())
+            odd = plan.counts["twice"] or plan.counts["gone"]
+            logger.log(logging.WARNING if odd else logging.INFO, plan.summary())
             complete = True
         finally:
             plan.close()

@@ -155,6 +155,8 @@ def test_urls(folder: Path, tmp_path: Path) -> None:
         memory.rm("memory://bucket", recursive=True)
 
 
-def test_an_input_named_twice_counts_once(folder: Path, tmp_path: Path) -> None:
+def test_an_input_named_twice_counts_once(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert made([folder, folder / "000.wav"], tmp_path / "set")["counts"]["inputs"] == 3
-    shutil.rmtree(tmp_path / "set")
+    assert "inputs: 3 new, 1 named twice" in caplog.text
+    made([folder / "deep"], tmp_path / "set")
+    assert "inputs: 1 known, 2 not found again" in caplog.text
