@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,146 +16,121 @@ import typer
 from accelerate import Accelerator, skip_first_batches
 from flow import Flow, flow_loss
 from settings import LAST, Config, command, read_run
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, DistributedSampler
 
 from music2latent import InputError
 from music2latent.dataset import LatentDataset, collate
 from music2latent.files import replacing
-from music2latent.training.folder import locked
-
-VALIDATION_CROPS = 64
 
 
-def open_data(path: Path, config: Config, model: dict[str, Any] | None, statistics: Any) -> LatentDataset:
-    """Crops of a data set, of one channel at a time; its model and statistics are the run's, where there are any.
+def open_data(path: Path, config: Config, before: dict[str, Any]) -> tuple[LatentDataset, dict[str, Any]]:
+    """Crops of a data set, of one audio channel each, and their origin: that of `before`, if it is not empty.
 
     Raises:
-        InputError: no data set, or not of latents, or of another model.
+        InputError: no data set, not of latents, or of another model than before.
     """
-    chosen = {"length": config.window, "channels": "random", "seed": config.seed, "statistics": statistics}
-    data = LatentDataset(path, **chosen)
-    origin = data[0].origin
-    if origin.features:
-        raise InputError(f"{path}: the encoder's features; expected latents, encode without --features")
-    if model and model != facts(data):
-        raise InputError(f"{path}: of the model {facts(data)}, not {model} as before; encode with that one")
-    return data
+    statistics = before.get("statistics")
+    data = LatentDataset(path, length=config.window, channels="random", seed=config.seed, statistics=statistics)
+    names = ("model_id", "fingerprint", "coding_rate", "frame_size", "edge")
+    model = {name: getattr(data[0].origin, name) for name in names}
+    if data[0].origin.features:
+        raise InputError(f"{path}: the encoder's features, which cannot be decoded; encode without --features")
+    if model != before.get("model", model):
+        raise InputError(f"{path}: latents of {model}; expected those of {before['model']}, as before")
+    return data, {"model": model, "statistics": data.statistics}
 
 
-def facts(data: LatentDataset) -> dict[str, Any]:
-    """What has to be known to decode latents like these."""
-    origin = data[0].origin
-    return {name: getattr(origin, name) for name in ("model_id", "fingerprint", "coding_rate", "frame_size", "edge")}
-
-
-def loader(data: LatentDataset, config: Config) -> DataLoader[Any]:
-    """Batches of shuffled items, a crop of each; `set_epoch` of its sampler and of the data set take others."""
-    return DataLoader(
-        data,
-        config.batch_size,
-        sampler=DistributedSampler(data, num_replicas=1, rank=0, seed=config.seed),  # Accelerate shares batches out
-        num_workers=config.workers,
-        persistent_workers=config.workers > 0,
-        collate_fn=collate,
-        drop_last=True,
+def batches(
+    data: LatentDataset, config: Config, step: int, accelerator: Accelerator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Latents `[B, D, L]` and `[B, L]` which of them are real, from a step on: shuffled items, a crop of each."""
+    order: DistributedSampler[Any] = DistributedSampler(data, 1, 0, seed=config.seed)  # Accelerate shares batches out
+    size, workers = config.batch_size, config.workers
+    loader = DataLoader(
+        data, size, sampler=order, num_workers=workers, persistent_workers=workers > 0, collate_fn=collate
     )
-
-
-def batches(prepared: Any, plain: DataLoader[Any], step: int) -> Iterator[dict[str, Any]]:
-    """Batches from a step on, without an end; which ones, follows from the step alone."""
+    shared = accelerator.prepare(loader)
     while True:
-        epoch, done = divmod(step, len(prepared))
-        plain.dataset.set_epoch(epoch)
-        plain.sampler.set_epoch(epoch)
-        for batch in skip_first_batches(prepared, done) if done else prepared:
-            yield batch
+        epoch, done = divmod(step, len(shared))
+        data.set_epoch(epoch)
+        order.set_epoch(epoch)
+        for batch in skip_first_batches(shared, done) if done else shared:
+            yield batch["latents"], batch["padding_mask"]
             step += 1
 
 
 def drawn(*numbers: int) -> torch.Generator:
-    """A generator that depends on these numbers alone: there is no state to save."""
-    return torch.Generator().manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
+    """A generator that depends on these numbers alone, so that there is no state to save."""
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
 
-@torch.no_grad()
-def validate(model: torch.nn.Module, crops: dict[str, Any], device: torch.device) -> float:
-    """The loss over crops that are not trained on, always of the same noise."""
-    return flow_loss(model, crops["latents"].to(device), crops["padding_mask"].to(device), drawn(0)).item()
+def parts_of(config: Config, latent_dim: int, device: torch.device) -> dict[str, Any]:
+    """What training changes."""
+    torch.manual_seed(config.seed)
+    flow = Flow(latent_dim, config.width, config.depth, config.heads).to(device)
+    optimizer = torch.optim.AdamW(flow.parameters(), config.lr, betas=(0.9, 0.99), weight_decay=0.01)
+    return {
+        "flow": flow,
+        "ema": AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)),
+        "optimizer": optimizer,
+        "schedule": OneCycleLR(optimizer, config.lr, config.steps + 1, pct_start=0.02, cycle_momentum=False),
+    }
 
 
 def train(data: Path, output: Path, config: Config, validation: Path | None = None) -> None:
-    """Train until `config.steps`, from RUN/last.pt on if there is one; losses go to RUN/losses.jsonl.
+    """Train until `config.steps`, from where the run in this folder was stopped.
 
     Raises:
-        InputError: data that cannot be used, or a run of another configuration.
+        InputError: data that cannot be used, or a run of other settings.
     """
-    before = read_run(output) if (output / LAST).exists() else {}
-    if before and before["config"] != asdict(config):
-        other = [f"{k} was {v}, now {asdict(config)[k]}" for k, v in before["config"].items() if v != asdict(config)[k]]
-        raise InputError(f"{output}: a run of another configuration ({'; '.join(other)}); choose another --output")
+    before, settings = read_run(output) if (output / LAST).exists() else ({}, config)
+    if settings != config:
+        raise InputError(f"{output}: a run of other settings, {settings} and not {config}; choose another --output")
     accelerator = Accelerator(mixed_precision="bf16" if config.bf16 else "no")
-    training = open_data(data, config, before.get("model"), before.get("statistics"))
-    if len(training) < config.batch_size * accelerator.num_processes:
-        raise InputError(
-            f"{data}: {len(training)} items, fewer than the {config.batch_size * accelerator.num_processes} of a step; "
-            "lower batch_size, or encode with --crop-seconds 30, which makes more of them"
-        )
-    model_facts, statistics = facts(training), training.statistics
-    crops = None
-    if validation:
-        held_out = open_data(validation, config, model_facts, statistics)
-        items = []
-        for number in range(VALIDATION_CROPS):
-            held_out.set_epoch(number // len(held_out))
-            items.append(held_out[number % len(held_out)])
-        crops = collate(items)
-
-    torch.manual_seed(config.seed)
-    flow = Flow(training[0].latents.shape[0], config.width, config.depth, config.heads).to(accelerator.device)
-    ema = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
-    optimizer = torch.optim.AdamW(flow.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.lr, total_steps=config.steps + 1, pct_start=0.02, cycle_momentum=False
-    )
-    parts = {"flow": flow, "ema": ema, "optimizer": optimizer, "schedule": schedule}
+    crops, origin = open_data(data, config, before)
+    held_out = batches(open_data(validation, config, origin)[0], config, 0, accelerator) if validation else iter(())
+    measured = list(islice(held_out, 8))
+    parts = parts_of(config, crops[0].latents.shape[0], accelerator.device)
     for name, part in parts.items() if before else ():
         part.load_state_dict(before[name])
-    step = before.get("step", 0)
-    plain = loader(training, config)
-    wrapped, prepared_optimizer, prepared = accelerator.prepare(flow, optimizer, plain)
-    source = batches(prepared, plain, step)
-
-    losses, begun = [], time.perf_counter()
-    while step < config.steps:
-        batch = next(source)
-        generator = drawn(config.seed, step, accelerator.process_index)
-        loss = flow_loss(wrapped, batch["latents"], batch["padding_mask"], generator)
+    start, losses, begun = before.get("step", 0), [], time.perf_counter()
+    flow, optimizer = accelerator.prepare(parts["flow"], parts["optimizer"])
+    source = batches(crops, config, start, accelerator)
+    for step, (latents, real) in zip(range(start + 1, config.steps + 1), source, strict=False):
+        loss = flow_loss(flow, latents, real, drawn(config.seed, step, accelerator.process_index))
         accelerator.backward(loss)
-        accelerator.clip_grad_norm_(flow.parameters(), config.clip_norm)
-        prepared_optimizer.step()
-        prepared_optimizer.zero_grad()
-        schedule.step()
-        ema.update_parameters(flow)
+        accelerator.clip_grad_norm_(parts["flow"].parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        parts["schedule"].step()
+        parts["ema"].update_parameters(parts["flow"])
         losses.append(loss.detach())
-        step += 1
-        if (step % config.save_every == 0 or step == config.steps) and accelerator.is_main_process:
-            line = {"step": step, "loss": torch.stack(losses).mean().item()}
-            if crops:
-                line["validation_loss"] = validate(ema, crops, accelerator.device)
-            line["seconds_per_step"] = (time.perf_counter() - begun) / len(losses)
-            save(output, line, {name: part.state_dict() for name, part in parts.items()}
-                | {"config": asdict(config), "model": model_facts, "statistics": statistics, "step": step})
-            accelerator.print(", ".join(f"{name} {value:.4g}" for name, value in line.items()))
+        if step % config.save_every == 0 or step == config.steps:
+            figures = {"step": step, "loss": torch.stack(losses).mean().item()}
+            figures["seconds_per_step"] = (time.perf_counter() - begun) / len(losses)
+            if measured:
+                figures["validation_loss"] = validate(parts["ema"], measured)
+            if accelerator.is_main_process:
+                save(output, figures, parts, origin | {"config": asdict(config), "step": step})
             losses, begun = [], time.perf_counter()
 
 
-def save(output: Path, line: dict[str, float], state: dict[str, Any]) -> None:
-    """Write the checkpoint, whole or not at all, and the line of losses."""
+@torch.no_grad()
+def validate(flow: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
+    """The mean loss of these batches, always with the same noise."""
+    return sum(flow_loss(flow, *batch, drawn(number)).item() for number, batch in enumerate(batches)) / len(batches)
+
+
+def save(output: Path, figures: dict[str, float], parts: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Write the checkpoint, whole or not at all, and a line of losses."""
     with replacing(output / LAST) as partial:
-        torch.save(state, partial)
+        torch.save({name: part.state_dict() for name, part in parts.items()} | facts, partial)
     with (output / "losses.jsonl").open("a") as file:
-        file.write(json.dumps(line) + "\n")
+        file.write(json.dumps(figures) + "\n")
+    print(", ".join(f"{name} {value:.4g}" for name, value in figures.items()), flush=True)
 
 
 def main(
@@ -164,9 +140,7 @@ def main(
     validation: Annotated[Path | None, typer.Option(help="A data set of other recordings, to measure on.")] = None,
 ) -> None:
     """Train a rectified flow on a data set of latents, or go on with a run."""
-    settings = Config.read(config)
-    with locked(output):
-        train(data, output, settings, validation)
+    train(data, output, Config.read(config), validation)
 
 
 if __name__ == "__main__":
