@@ -13,7 +13,12 @@ from typing import Any
 import pytest
 import soundfile
 
+from music2latent import EncoderDecoder
+from music2latent.dataset.encode import encode
+
+from .dataset.conftest import encode_here
 from .helpers import CLIP, Result
+from .integrations.page import run_page
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -37,9 +42,29 @@ def _in_a_folder_with_a_song(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     shutil.copy("song.ogg", "album/one.ogg")
 
 
+@pytest.fixture(scope="session")
+def latents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data set that the docs read."""
+    folder = tmp_path_factory.mktemp("docs")
+    samples, rate = soundfile.read(CLIP, stop=12 * 44100)
+    for number in range(3):
+        soundfile.write(folder / f"{number}.flac", samples[4 * number * rate :][: 4 * rate], rate)
+    encode([folder], folder / "latents", EncoderDecoder(), shard_size=0.01, engine=encode_here)
+    return folder / "latents"
+
+
 @pytest.mark.parametrize(("name", "code"), _blocks("python"))
-def test_python(name: str, code: str) -> None:
+def test_python(name: str, code: str, latents: Path) -> None:
+    if "LatentDataset" in code or "LatentStream" in code:
+        shutil.copytree(latents, "latents")
     exec(compile(code, name, "exec"), {"__name__": name})
+
+
+@pytest.mark.filterwarnings("ignore")  # the frameworks' own
+@pytest.mark.parametrize("section", ["Lightning", "Accelerate"])
+def test_training_loops(section: str, latents: Path) -> None:
+    shutil.copytree(latents, "latents")
+    run_page(section, "how-to/data-sets.md")
 
 
 @pytest.mark.parametrize(("name", "commands"), _blocks("console"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
 
 from torch.utils.data import Dataset
 
@@ -18,6 +19,9 @@ class LatentDataset(Examples, Dataset[Example]):
 
     def __len__(self) -> int:
         return len(self._collection)
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Example:
         """An example.

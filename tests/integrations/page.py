@@ -1,4 +1,4 @@
-"""Code of docs/integrations.md that needs what only a test here provides; `tests/test_docs.py` runs the rest."""
+"""Code of the docs that needs what only a test provides; `tests/test_docs.py` runs the rest."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import re
 from ..helpers import ROOT
 
 
-def run_page(section: str, **names: object) -> None:
+def run_page(section: str, name: str = "integrations.md", **names: object) -> None:
     """Run the `py` block of a section, in which these names are known."""
-    page = (ROOT / "docs" / "integrations.md").read_text()
-    (code,) = re.findall(r"^```py\n(.*?)^```", page.split(f"\n## {section}\n")[1].split("\n## ")[0], re.M | re.S)
+    page = (ROOT / "docs" / name).read_text()
+    (text,) = re.findall(rf"^##+ {section}\n(.*?)(?=^##|\Z)", page, re.M | re.S)
+    (code,) = re.findall(r"^```py\n(.*?)^```", text, re.M | re.S)
     exec(compile(code, section, "exec"), names)
