@@ -55,9 +55,11 @@ def batches(
     shared = accelerator.prepare(loader)
     while True:
         epoch, done = divmod(step, len(shared))
-        data.set_epoch(epoch)
+        following = skip_first_batches(shared, done) if done else shared
+        following.set_epoch(epoch)  # Accelerate's own count, from which it sets the sampler's
         order.set_epoch(epoch)
-        for batch in skip_first_batches(shared, done) if done else shared:
+        data.set_epoch(epoch)
+        for batch in following:
             yield batch["latents"], batch["padding_mask"]
             step += 1
 
@@ -87,8 +89,9 @@ def train(data: Path, output: Path, config: Config, validation: Path | None = No
         InputError: data that cannot be used, or a run of other settings.
     """
     before, settings = read_run(output) if (output / LAST).exists() else ({}, config)
-    if settings != config:
-        raise InputError(f"{output}: a run of other settings, {settings} and not {config}; choose another --output")
+    old, new = asdict(settings), asdict(config)
+    if other := [f"{name} was {old[name]}, now {new[name]}" for name in old if old[name] != new[name]]:
+        raise InputError(f"{output}: a run of other settings: {'; '.join(other)}; choose another --output")
     accelerator = Accelerator(mixed_precision="bf16" if config.bf16 else "no")
     crops, origin = open_data(data, config, before)
     held_out = batches(open_data(validation, config, origin)[0], config, 0, accelerator) if validation else iter(())
@@ -114,7 +117,7 @@ def train(data: Path, output: Path, config: Config, validation: Path | None = No
             if measured:
                 figures["validation_loss"] = validate(parts["ema"], measured)
             if accelerator.is_main_process:
-                save(output, figures, parts, origin | {"config": asdict(config), "step": step})
+                save(output, figures, parts, origin | {"config": new, "step": step})
             losses, begun = [], time.perf_counter()
 
 
