@@ -142,9 +142,9 @@ class ShardWriter:
             "seconds_total": found.num_samples / found.sample_rate,
             "metadata": one.metadata,
         }
-        pieces = list(self._pieces(stored, found))
-        for count, (piece, own) in enumerate(pieces):
-            key = one.name if len(pieces) == 1 else f"{one.name}_{count:04d}"
+        for count, (piece, own) in enumerate(self._pieces(stored, found)):
+            # Of every input, or a piece of one could have the name of another.
+            key = one.name if self._settings.crop_seconds is None else f"{one.name}_{count:04d}"
             place = self._format.add(Item(key=key, values=self._quantised(piece), facts=facts | own))
             self._items.append({"key": key, "input": one.source, "length": piece.shape[-1]} | own | place)
         self._statistics += Statistics.of(stored)
