@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ from .formats.m2l import M2L, SUFFIX
 from .plan import RECORDS, numbers, record_name
 from .statistics import Statistics
 from .storage import Storage, again
+
+logger = logging.getLogger(__name__)
 
 Paths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -104,6 +107,8 @@ class Collection:
             self._models.append((model["fingerprint"], str(model["model_id"]), bool(settings["features"])))
         except (KeyError, TypeError) as error:
             raise InputError(f"{storage.url}/dataset.json: damaged; its model or settings lack {error}") from error
+        if description.get("complete") is False:
+            logger.warning("%s: encoding has not come to its end; what is not there yet is left out", storage.url)
         for name, record in _records(storage):
             start = len(entries)
             try:
@@ -204,9 +209,7 @@ def _records(storage: Storage) -> Iterator[tuple[str, Any]]:
 
 def _places(items: list[dict[str, Any]]) -> list[bytes]:
     """What is needed to read each item; and the seconds of the whole that it may be a piece of."""
-    totals: dict[str, float] = {}
-    for item in items:
-        totals[item["input"]] = max(totals.get(item["input"], 0.0), item["seconds_start"] + item["duration"])
+    totals = {item["input"]: item["seconds_start"] + item["duration"] for item in items}  # the last piece's end
     places = ({name: value for name, value in item.items() if name not in _NOT_PLACES} for item in items)
     return [
         json.dumps({"key": item["key"], "file": item["file"], "seconds_total": totals[item["input"]]} | place).encode()

@@ -169,6 +169,17 @@ def test_parts_and_other_models_are_refused(build: Build, copy: Build, songs: Pa
         Collection([build(), path])
 
 
+def test_a_set_that_is_being_made_can_be_read(copy: Build, caplog: pytest.LogCaptureFixture) -> None:
+    path = copy()
+    _edit(path / "dataset.json", complete=True)
+    assert len(Collection(path)) == 7
+    assert not caplog.text
+    _edit(path / "dataset.json", complete=False)
+    (path / ".dataset/shards/000000.json").unlink()
+    assert len(Collection(path)) < 7
+    assert "encoding has not come to its end; what is not there yet is left out" in caplog.text
+
+
 @pytest.mark.parametrize("how", ["missing", "damaged"])
 def test_missing_and_damaged_files_are_named(stored: Path, tmp_path: Path, how: str) -> None:
     path = shutil.copytree(stored, tmp_path / "copy")

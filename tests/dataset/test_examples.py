@@ -65,6 +65,14 @@ def test_crops_depend_on_seed_epoch_and_number_alone(build: Build) -> None:
     assert len({tuple(crops(seed, epoch)) for seed in range(2) for epoch in range(2)}) == 4
 
 
+def test_every_crop_begins_in_the_audio(stored: Path) -> None:
+    """The last latents lie behind its end."""
+    data = LatentDataset(stored, length=1)
+    for epoch in range(300):
+        data.set_epoch(epoch)
+        assert data[0].seconds_start < data[0].seconds_total
+
+
 @pytest.mark.parametrize("length", [60, 2000])
 def test_shorter_items_are_filled_with_zeros_after_normalising(build: Build, length: int) -> None:
     whole, data = LatentDataset(build()), LatentDataset(build(), length=length)

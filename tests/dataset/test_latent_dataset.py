@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from music2latent import dataset
 from music2latent.dataset import Example, LatentDataset, collate
 
 Build = Callable[..., Path]
@@ -21,6 +24,16 @@ def equal(one: Any, other: Any) -> bool:
         torch.equal(value, other[name]) if isinstance(value, torch.Tensor) else value == other[name]
         for name, value in one.items()
     )
+
+
+def test_names_are_imported_when_they_are_used() -> None:
+    assert {"Example", "LatentDataset", "LatentStream", "collate"} <= set(dataset.__all__) <= set(dir(dataset))
+    for name in dataset.__all__:
+        assert getattr(dataset, name)
+    with pytest.raises(AttributeError, match="no attribute 'LatentDatasets'"):
+        dataset.LatentDatasets  # noqa: B018
+    code = "import sys, music2latent.dataset; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_it_is_a_sequence(stored: Path) -> None:

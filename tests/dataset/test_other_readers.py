@@ -17,7 +17,7 @@ from music2latent import EncoderDecoder
 from music2latent.audio import open_audio, read_whole
 from music2latent.dataset import LatentDataset
 from music2latent.dataset.collection import Collection
-from music2latent.dataset.encode import encode
+from music2latent.dataset.encoding import encode
 
 from ..helpers import audio_file, least_checkpoint, relative_error
 from .conftest import encode_here
@@ -68,11 +68,11 @@ def test_stable_audio_tools(least: EncoderDecoder, tmp_path: Path, capsys: pytes
             with torch.no_grad():
                 decoded = ours.decode(latents[place : place + 1].float())[0]
             kept = int(facts[place]["padding_mask"][0].sum()) * FRAME
-            audio = data[key].decode(least)
-            assert audio.shape == (2, kept)
+            sound = data[key].decode(least)
+            assert sound.shape == (2, kept)
             assert facts[place]["seconds_start"] == data[key].seconds_start == number * 16 * FRAME / 44100
             if kept == 16 * FRAME:  # else they also decode padding, which group normalisation sees
-                assert relative_error(audio, decoded) < 1e-3
+                assert relative_error(sound, decoded) < 1e-3
 
 
 def _check(row: dict[str, object], collection: Collection) -> None:
