@@ -150,8 +150,9 @@ def test_what_is_known_stays_and_the_rest_is_made(example: Any, runs: list[tuple
     assert (made[..., ~known] != before[..., ~known]).all()
     assert torch.equal(made[0], made[1])  # equal channels stay equal
     assert torch.equal(made, example.flow.fill(flow, values, known, window, 1, seed=3))
-    first = int(known.int().argmin()) if not known.all() else len(known)
-    assert all(count >= min(window // 2, first) for count in seen)
+    gaps = torch.nn.functional.pad(known.int(), (1, 0), value=1).diff() == -1
+    if gaps.sum() == 1:  # beside another gap there is less to go by
+        assert all(count >= min(window // 2, int(gaps.int().argmax())) for count in seen)
 
 
 @given(st.integers(0, 300), st.integers(1, 300), st.integers(0, 100), st.sampled_from([44100, 48000]))
