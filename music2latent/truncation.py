@@ -21,7 +21,11 @@ def says_nothing(size: int) -> bool:
 
 def may_lack(content: Opened, format: str) -> int:
     """Samples by which a whole file may be shorter than libsndfile says: an MP3 whose first frame does not count the
-    others (the tags Xing and Info do) has an estimated length, good to about two frames of 1152 samples."""
+    others (the tags Xing and Info do) has an estimated length, good to about two frames of 1152 samples. Of an Ogg
+    stream that was cut out of another, as FFmpeg does without coding anew, the first block cannot be decoded: half of
+    at most 8192 samples. (How an Ogg file ends is looked at by `is_truncated`.)"""
+    if format == "OGG":
+        return 4096
     if format != "MP3":
         return 0
     with binary(content) as stream:
