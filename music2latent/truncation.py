@@ -21,9 +21,10 @@ def says_nothing(size: int) -> bool:
 
 def may_lack(content: Opened, format: str) -> int:
     """Samples by which a whole file may be shorter than libsndfile says: an MP3 whose first frame does not count the
-    others (the tags Xing and Info do) has an estimated length, good to about two frames of 1152 samples. Of an Ogg
-    stream that was cut out of another, as FFmpeg does without coding anew, the first block cannot be decoded: half of
-    at most 8192 samples. (How an Ogg file ends is looked at by `is_truncated`.)"""
+    others (the tags Xing and Info do) has an estimated length, good to about two frames of 1152 samples. In an Ogg
+    stream, samples before position 0 are to be left out, as FFmpeg and some encoders have them; libsndfile leaves them
+    out and counts them. They are half a block or less, of at most 8192 samples. (For an Ogg file's end there is
+    `is_truncated`.)"""
     if format == "OGG":
         return 4096
     if format != "MP3":

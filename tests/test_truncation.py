@@ -82,31 +82,11 @@ def test_damaged_files_give_samples_or_one_line(format: str, subtype: str) -> No
                 assert np.isfinite(block).all()
 
 
-def _later(content: bytes, samples: int) -> bytes:
-    """An Ogg stream whose positions begin later, as where it was cut out of another."""
-    pages, place = [], 0
-    while place < len(content):
-        end = place + 27 + content[place + 26] + sum(content[place + 27 : place + 27 + content[place + 26]])
-        page = bytearray(content[place:end])
-        position = int.from_bytes(page[6:14], "little", signed=True)
-        page[6:14] = (position + samples * (position > 0)).to_bytes(8, "little", signed=True)
-        page[22:26] = bytes(4)
-        crc = 0
-        for byte in page:
-            crc ^= byte << 24
-            for _ in range(8):
-                crc = (crc << 1 ^ (0x104C11DB7 if crc & 1 << 31 else 0)) & 0xFFFFFFFF
-        page[22:26] = crc.to_bytes(4, "little")
-        pages.append(bytes(page))
-        place = end
-    return b"".join(pages)
-
-
-def test_an_ogg_stream_that_was_cut_out_of_another_is_whole() -> None:
+def test_an_ogg_stream_that_begins_before_zero_is_whole() -> None:
+    """libsndfile counts what it leaves out there, up to half a block of 8192 samples."""
     file = io.BytesIO()
     soundfile.write(file, sound(1, 20_000)[0], 44100, format="OGG", subtype="VORBIS")
-    source = audio.open_audio(_later(file.getvalue(), 448))
-    assert (source.num_samples, sum(block.shape[1] for block in source.blocks())) == (20_448, 20_000)
-    source = audio.open_audio(_later(file.getvalue(), 8000))
+    counted = audio._sound_blocks(file, "it", 20_448, "OGG")
+    assert sum(block.shape[1] for block in counted) == 20_000
     with pytest.raises(InputError, match="truncated"):
-        list(source.blocks())
+        list(audio._sound_blocks(file, "it", 24_097, "OGG"))
