@@ -55,7 +55,7 @@ def encode(
     """Audio -> a data set of latents. The same command again goes on where it stopped."""
     from ..dataset.encoding import encode as run
     from ..dataset.engines import Engine
-    from ..dataset.engines.local import Local, devices
+    from ..dataset.engines.local import Local
     from ..dataset.engines.ray import Ray
     from ..dataset.storage import Storage
     from ..extras import require
@@ -68,10 +68,7 @@ def encode(
     elif address is not None:
         raise InputError("--address is of a Ray cluster; add --engine ray")
     codec = codec_options.load(SpeedOptions(compile=compile))
-    on_cpu = codec.device.type == "cpu"
-    who: Engine = Ray(address, workers)
-    if engine == "local":
-        who = Local(devices(codec_options.device, workers), readers or (1 if on_cpu else 8))
+    who: Engine = Ray(address, workers) if engine == "ray" else Local.on(codec_options.device, workers, readers)
     begun = said = time.monotonic()
     with progress_bar(None) as bar:
 

@@ -16,7 +16,7 @@ from ..extras import require
 from .batches import Coding
 from .description import describe, prepare
 from .engines import Engine
-from .engines.local import Local, devices
+from .engines.local import Local
 from .formats import FORMATS
 from .inputs import Input, find
 from .plan import Plan
@@ -92,7 +92,7 @@ def encode(
         compile=codec.gen.compiled is not codec.gen,
         options=options,
     )
-    engine = engine or Local(devices(str(codec.device), None), 1)
+    engine = engine or Local.on(str(codec.device))
     with target.claimed(LOCK):
         target.sweep()
         prepare(target, codec, settings)

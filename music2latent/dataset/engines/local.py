@@ -46,6 +46,12 @@ class Local:
     devices: list[str]
     readers: int
 
+    @classmethod
+    def on(cls, device: str | None, workers: int | None = None, readers: int | None = None) -> Local:
+        """So many workers on a device, and readers for each: by default 1 beside a processor, 8 beside a GPU."""
+        found = devices(device, workers)
+        return cls(found, readers or (1 if found[0] == "cpu" else 8))
+
     def __call__(self, shards: Iterator[int], job: Job, progress: Callable[[float], None]) -> None:
         """Make the shards; see `Engine`."""
         done: Queue[float] = Queue()
