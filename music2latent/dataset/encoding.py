@@ -68,7 +68,7 @@ def encode(
         unique: encode inputs of equal content once; each is read one more time for it.
         part: (k, n): only the k-th of n disjoint parts of the inputs, into a data set of its own below `output`;
             `merge` joins them.
-        engine: who computes; by default one process per GPU or core (`engines.local.Local`).
+        engine: who computes; by default (`engines.local.Local`) one process per core, or one on the codec's GPU.
         retry_failures: try inputs again that failed before.
         options, output_options: for fsspec, of the inputs' and of the output's storage.
         progress: told the seconds of audio that are done, all in all.
