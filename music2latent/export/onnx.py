@@ -31,6 +31,10 @@ def write(network: Network, example: tuple[Tensor, ...], path: Path, facts: Fact
         dynamic_axes=network.inputs | network.output,
     )
     model = onnx.load(path)
+    for node in model.graph.node:  # Python's numbers come out as doubles, which runtimes in browsers do not convert
+        for value in node.attribute:
+            if node.op_type == "Constant" and value.t.data_type == onnx.TensorProto.DOUBLE:
+                value.t.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(value.t).astype("float32")))
     onnx.helper.set_model_props(model, facts)
     model.producer_name = "music2latent"
     onnx.checker.check_model(model, full_check=True)
