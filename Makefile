@@ -4,6 +4,7 @@
 # make bench  the tables of benchmarks/README.md, beside the official package and other codecs
 # make docs   the site, in build/site: warnings are errors, links are checked, the notebook is run
 # make tutorial   runs docs/tutorial.ipynb and keeps its new outputs
+# make web    the page that codes in the browser, in build/web, for any static host; needs Node.js with npm
 # make wheel  the wheel, installed into an empty environment and run there
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
@@ -12,7 +13,7 @@ BIN := .venv/$(SCRIPTS)
 SETUP := pyproject.toml $(CONSTRAINTS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check-architecture lint format docs tutorial wheel evaluate bench clean
+.PHONY: demo test check-architecture lint format docs tutorial web wheel evaluate bench clean
 
 demo: .venv/demo.done
 	$(BIN)/music2latent reconstruct examples/clip.ogg --output demo-output/clip.wav --plot --force
@@ -59,6 +60,11 @@ build/peers.done: benchmarks/peers.txt
 	$(PYTHON) -m venv build/peers
 	build/peers/$(SCRIPTS)/pip install -q -r benchmarks/peers.txt
 	touch $@
+
+web: .venv/dev.done
+	cd web && npm ci --ignore-scripts --no-audit --no-fund
+	$(BIN)/music2latent export onnx mini build/web-model --weights float16 --force
+	node web/build.mjs build/web build/web-model examples/clip.ogg
 
 wheel: .venv/dev.done
 	rm -rf build/wheel && mkdir -p build/wheel
