@@ -24,7 +24,7 @@ from ..errors import InputError
 from ..opening import is_url
 from ..resampling import resample
 from .inputs import Input
-from .isolation import Died, Isolated
+from .isolation import Isolated
 from .storage import again, open_filesystem
 
 BLOCKS_AHEAD = 4
@@ -207,7 +207,7 @@ class Readers:
             except InputError as error:
                 parts.put(Failure(str(error)))
                 return
-            except (Died, RuntimeError) as error:
+            except Exception as error:  # it died, or could not be started
                 if attempt == 2:
                     parts.put(Failure(f"reading it failed twice: {error}"))
 
