@@ -3,9 +3,10 @@
     python benchmarks/dataset.py [--seconds 600] [--rows 100 10000 1000000] [--ray]
 
 Files are made of the clip in examples/, as flac at 44.1 kHz. Speed is that between the first and the last of what is
-done, without start-up, which is told apart; of Ray, whose results come in large blocks, it is that of the whole run. "Outside the model" is the share of the workers' time in which the model
-alone, on the same batches and as many processes at once, would not be busy. Rows of manifests are encoded with a stub
-in place of files and model. Writes benchmarks/dataset.md.
+done, without start-up, which is told apart; of Ray, whose results come in large blocks, it is that of the whole run.
+"Outside the model" is the share of the workers' time in which the model alone, on the same batches and as many
+processes at once, would not be busy. Rows of manifests are encoded with a stub in place of files and model. Writes
+benchmarks/dataset.md.
 """
 
 from __future__ import annotations
