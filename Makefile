@@ -4,6 +4,7 @@
 # make bench  the tables of benchmarks/README.md, beside the official package and other codecs
 # make docs   the site, in build/site: warnings are errors, links are checked, the notebook is run
 # make tutorial   runs docs/tutorial.ipynb and keeps its new outputs
+# make web    the page for the browser, in build/web: a folder for any static host (needs Node.js and npm)
 # make wheel  the wheel, installed into an empty environment and run there
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
@@ -12,7 +13,7 @@ BIN := .venv/$(SCRIPTS)
 SETUP := pyproject.toml $(CONSTRAINTS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check-architecture lint format docs tutorial wheel evaluate bench clean
+.PHONY: demo test check-architecture lint format docs tutorial web wheel evaluate bench clean
 
 demo: .venv/demo.done
 	$(BIN)/music2latent reconstruct examples/clip.ogg --output demo-output/clip.wav --plot --force
@@ -41,6 +42,11 @@ docs: .venv/dev.done
 
 tutorial: .venv/dev.done
 	$(RUN_NOTEBOOK) --inplace docs/tutorial.ipynb
+
+web: .venv/dev.done
+	cd web && npm ci --ignore-scripts --no-audit --no-fund
+	$(BIN)/music2latent export onnx mini build/export/web --weights float16 --force
+	node web/build.mjs build/web build/export/web examples/clip.ogg
 
 evaluate: .venv/dev.done
 	$(BIN)/python scripts/corpus.py build/corpus
