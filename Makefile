@@ -4,7 +4,7 @@
 # make bench  the tables of benchmarks/README.md, beside the official package and other codecs
 # make docs   the site, in build/site: warnings are errors, links are checked, the notebook is run
 # make tutorial   runs docs/tutorial.ipynb and keeps its new outputs
-# make web    the page that codes in the browser, in build/web, for any static host; needs Node.js with npm
+# make web    the page for the browser, in build/web: a folder for any static host (needs Node.js and npm)
 # make wheel  the wheel, installed into an empty environment and run there
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
@@ -44,6 +44,11 @@ docs: .venv/dev.done
 tutorial: .venv/dev.done
 	$(RUN_NOTEBOOK) --inplace docs/tutorial.ipynb
 
+web: .venv/dev.done
+	cd web && npm ci --ignore-scripts --no-audit --no-fund
+	$(BIN)/music2latent export onnx mini build/export/web --weights float16 --force
+	node web/build.mjs build/web build/export/web examples/clip.ogg
+
 evaluate: .venv/dev.done
 	$(BIN)/python scripts/corpus.py build/corpus
 	$(BIN)/music2latent evaluate build/corpus/validation/music build/corpus/validation/speech --limit 16 --seconds 8 \
@@ -60,11 +65,6 @@ build/peers.done: benchmarks/peers.txt
 	$(PYTHON) -m venv build/peers
 	build/peers/$(SCRIPTS)/pip install -q -r benchmarks/peers.txt
 	touch $@
-
-web: .venv/dev.done
-	cd web && npm ci --ignore-scripts --no-audit --no-fund
-	$(BIN)/music2latent export onnx mini build/web-model --weights float16 --force
-	node web/build.mjs build/web build/web-model examples/clip.ogg
 
 wheel: .venv/dev.done
 	rm -rf build/wheel && mkdir -p build/wheel

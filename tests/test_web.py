@@ -30,13 +30,20 @@ from .helpers import CLIP
 WEB = Path(__file__).parent.parent / "web"
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
 ]
 SECONDS, SEED = 3, 7
-LATENTS, AUDIO = 1e-2, 1e-2
-"""What the page's numbers may be off Python's, as norms, relative: its weights are float16, Python's float32."""
+LATENTS, AUDIO = 3e-3, 2e-2
+"""How far the page may be from Python, as norms, relative: its weights are float16, Python's float32. Seen: 8e-4, 5e-3."""
 
 
 def relative(got: np.ndarray, expected: np.ndarray) -> float:
@@ -53,7 +60,7 @@ def node(code: str) -> Any:
     return json.loads(done.stdout)
 
 
-# ----------------------------------------------------------------------------------------- modules that need no browser
+# ------------------------------------------------------------------------------------------ modules that need no browser
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**53 - 1])
@@ -216,11 +223,6 @@ def test_the_page_equals_python_and_works_offline(
         expected = codec.compress(samples[None], 44100)
         facts = ("sample_rate", "num_samples", "coding_rate", "model_id", "fingerprint", "frame_size", "edge")
         assert all(getattr(got, name) == getattr(expected, name) for name in facts)
-        print(
-            relative(got.values.numpy(), expected.values.numpy()),
-            relative(audio, codec.decompress(expected, seed=SEED)[0]),
-            page.inner_text("#timings"),
-        )
         assert relative(got.values.numpy(), expected.values.numpy()) < LATENTS
         assert relative(audio, codec.decompress(expected, seed=SEED)[0]) < AUDIO
     assert float(page.get_attribute("body", "data-first-sound")) > 0

@@ -15,7 +15,7 @@ const [edits, settings] = [$("#edits"), $("#settings")];
 let worker, codec, player;
 let clip = null; // what was opened: { name, numSamples, latents, original }, original a track or null
 let result = null; // what is made of it: { track, latents, numSamples, dropped, done, outdated }
-let job = 0, recording = null;
+let job = 0, recording = null, moving;
 let loaded;
 const model = new Promise((resolve, reject) => (loaded = { resolve, reject }));
 
@@ -274,5 +274,6 @@ function moveCursors() {
     cursor.style.display = playing ? "block" : "none";
     if (playing) cursor.style.left = `${(100 * player.seconds * codec.rate) / track.total}%`;
   }
-  if (player.track) requestAnimationFrame(moveCursors);
+  clearTimeout(moving);
+  if (player.track) moving = setTimeout(moveCursors, 60); // a picture for every refresh would take time from the networks
 }
