@@ -43,7 +43,7 @@ FLAGS = [
 ]
 SECONDS, SEED = 3, 7
 LATENTS, AUDIO = 3e-3, 2e-2
-"""How far the page may be from Python, as norms, relative: its weights are float16, Python's are not. Seen: 8e-4, 5e-3."""
+"""How far the page may be from Python, as norms, relative: its weights are float16. Seen: 8e-4, 5e-3."""
 
 
 def relative(got: np.ndarray, expected: np.ndarray) -> float:
