@@ -43,7 +43,7 @@ FLAGS = [
 ]
 SECONDS, SEED = 3, 7
 LATENTS, AUDIO = 3e-3, 2e-2
-"""How far the page may be from Python, as norms, relative: its weights are float16, Python's float32. Seen: 8e-4, 5e-3."""
+"""How far the page may be from Python, as norms, relative: its weights are float16. Seen: 8e-4, 5e-3."""
 
 
 def relative(got: np.ndarray, expected: np.ndarray) -> float:
@@ -60,7 +60,7 @@ def node(code: str) -> Any:
     return json.loads(done.stdout)
 
 
-# ------------------------------------------------------------------------------------------ modules that need no browser
+# ----------------------------------------------------------------------------------------- modules that need no browser
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**53 - 1])
@@ -230,6 +230,7 @@ def test_the_page_equals_python_and_works_offline(
 
     # Edits change what is saved.
     page.fill("[name=stretch]", "1.5")
+    assert page.inner_text("label:has([name=stretch]) span") == "1.5"
     page.check("[name=swap]")
     assert page.get_attribute("body", "data-state") == "outdated"
     assert page.is_disabled("#save-sound")
