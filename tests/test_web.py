@@ -230,6 +230,7 @@ def test_the_page_equals_python_and_works_offline(
 
     # Edits change what is saved.
     page.fill("[name=stretch]", "1.5")
+    assert page.inner_text("label:has([name=stretch]) span") == "1.5"
     page.check("[name=swap]")
     assert page.get_attribute("body", "data-state") == "outdated"
     assert page.is_disabled("#save-sound")

@@ -1,6 +1,6 @@
 // Keeps every file of this page that was loaded, so that it opens without a network, and adds the headers that threads
-// need. The build writes the version. A new one waits until no page of the old one is open, so that they are not mixed; the
-// old one's files are kept until all of the new one's are there.
+// need. The build writes the version. A new one waits until no page of the old one is open, so that they are
+// not mixed; the old one's files are kept until all of the new one's are there.
 
 const NAME = "music2latent ", VERSION = NAME + "@VERSION@";
 

@@ -252,7 +252,7 @@ function showLatents() {
 }
 
 function showEdits() {
-  for (const label of edits.querySelectorAll("label:has(output)")) label.control.previousSibling.value = label.control.value;
+  for (const label of edits.querySelectorAll("label:has(span)")) label.querySelector("span").textContent = label.control.value;
 }
 
 function showPlaying() {

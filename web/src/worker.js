@@ -78,8 +78,10 @@ async function start(provider, facts, files) {
   const threads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, 8) : 1;
   Object.assign(ort.env.wasm, { wasmPaths: { mjs, wasm }, numThreads: threads });
   ort.env.logLevel = "error";
-  // Optimising the graph takes seconds and makes nothing faster here.
-  const options = { executionProviders: [provider], graphOptimizationLevel: "disabled" };
+  // On a processor optimising the graph takes seconds and makes nothing faster; a graphics card may have no float16,
+  // and needs the weights converted beforehand.
+  const graphOptimizationLevel = provider === "webgpu" ? "all" : "disabled";
+  const options = { executionProviders: [provider], graphOptimizationLevel };
   const [encoder, decoder] = [
     await ort.InferenceSession.create(files[0], options),
     await ort.InferenceSession.create(files[1], options),
