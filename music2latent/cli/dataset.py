@@ -125,15 +125,12 @@ def verify(
 
 def info(dataset: Set) -> None:
     """What a data set is."""
-    from ..dataset.description import load
+    from ..dataset.description import existing
     from ..dataset.storage import Storage
     from ..extras import require
 
     require("dataset")
-    try:
-        description = load(Storage(dataset))
-    except FileNotFoundError as error:
-        raise InputError(f"{dataset}: no data set, it has no dataset.json") from error
+    description = existing(Storage(dataset))
     show(_summary(dataset, description))
     for key, value in {**description["model"], **description["settings"]}.items():
         show(f"{key:14} {value}")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .. import spectrogram
 from ..chunk_coding import Chunking, Fading
-from ..chunks import CHUNK_SECONDS, ChunkPlan, encoder_context
+from ..chunks import ChunkPlan, encoder_context, plan_for
 from ..codec import EncoderDecoder
 from ..config import ModelConfig
 from .reading import Facts, Failure, Part
@@ -68,10 +68,9 @@ class Coding:
     @classmethod
     def of(cls, codec: EncoderDecoder, rate: int, *, lead_is_half: bool) -> Coding:
         """As `compress` codes: in the model's own chunks, or in ten seconds."""
-        length = round(CHUNK_SECONDS * rate / codec.frame_size)
         return cls(
             config=codec.config,
-            plan=codec.checkpoint.chunk_plan or ChunkPlan(length, encoder_context(codec.config)),
+            plan=codec.checkpoint.chunk_plan or plan_for(codec.frame_size, rate, encoder_context(codec.config)),
             lead=codec.config.edge // (1 + lead_is_half),
             latent_scale=codec.latent_scale,
             model_id=codec.model_id,

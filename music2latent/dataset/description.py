@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +18,8 @@ from .statistics import Statistics
 from .storage import Storage
 
 NAME, FAILURES = "dataset.json", "failures.jsonl"
+PART = re.compile(r"part-(\d+)-of-(\d+)(?:/|$)")
+"""Of a name, the folder of a part: a data set of its own, until `merge` joins them."""
 
 
 def prepare(storage: Storage, codec: EncoderDecoder, settings: Settings) -> None:
@@ -41,11 +44,7 @@ def prepare(storage: Storage, codec: EncoderDecoder, settings: Settings) -> None
     try:
         old = load(storage)
     except FileNotFoundError:
-        there = next((name for name, _ in storage.list() if not name.startswith(".dataset")), None)
-        if there is not None:
-            raise InputError(
-                f"{storage.url}: has {there}, and is no data set; choose an empty folder, or one that is not there yet"
-            ) from None
+        check_empty(storage)
         storage.write_json(NAME, new, indent=1)
         return
     if old["model"]["fingerprint"] != codec.fingerprint:
@@ -58,6 +57,23 @@ def prepare(storage: Storage, codec: EncoderDecoder, settings: Settings) -> None
         found = ", ".join(f"{key} {old['settings'].get(key)} (now {asdict(settings)[key]})" for key in other)
         raise InputError(f"{storage.url}: made with {found}; choose another output, or the same arguments")
     storage.write_json(NAME, old | {"complete": False}, indent=1)
+
+
+def check_empty(storage: Storage) -> None:
+    """Refuse a folder that has files and is no data set."""
+    there = next((name for name, _ in storage.list() if not name.startswith(".dataset")), None)
+    if there is not None:
+        raise InputError(
+            f"{storage.url}: has {there}, and is no data set; choose an empty folder, or one that is not there yet"
+        )
+
+
+def existing(storage: Storage) -> dict[str, Any]:
+    """As `load`; without a data set an InputError."""
+    try:
+        return load(storage)
+    except FileNotFoundError as error:
+        raise InputError(f"{storage.url}: no data set, it has no {NAME}") from error
 
 
 def load(storage: Storage) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -360,8 +360,6 @@ def _checked(found: Input) -> Input:
     """With a problem noted, if latents cannot be called by its name."""
     if found.problem:
         return found
-    from dataclasses import replace
-
     parts = PurePosixPath(found.name).parts
     problem = None
     try:

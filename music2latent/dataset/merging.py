@@ -9,12 +9,11 @@ from contextlib import closing
 from typing import Any
 
 from ..errors import InputError, printable
-from .description import NAME, describe, load
+from .description import NAME, PART, check_empty, describe, load
 from .encoding import LOCK
 from .plan import PLAN, numbers, plan_name, read_plan, record_name
 from .storage import Storage
 
-_PART = re.compile(r"part-(\d+)-of-(\d+)")
 _SHARD = re.compile(r"latents-\d+\.")
 
 
@@ -43,9 +42,8 @@ def merge(sources: Iterable[str], output: str, options: dict[str, Any] | None = 
         target.sweep()
         if target.exists(NAME) and load(target).get("complete"):
             raise InputError(f"{target.url}: a whole data set already; choose a new output")
-        taken = [name for name, _ in target.list() if not name.startswith(".dataset")]
-        if taken and not target.exists(NAME):
-            raise InputError(f"{target.url}: has {taken[0]}, and is no data set; choose an empty folder")
+        if not target.exists(NAME):
+            check_empty(target)
         first = {key: described[0][key] for key in ("format_version", "model", "settings", "made_by")}
         target.write_json(NAME, first | {"merged": [one.url for one in sets], "complete": False}, indent=1)
         with closing(sqlite3.connect("", isolation_level=None)) as seen:
@@ -63,7 +61,7 @@ def _parts(storage: Storage) -> list[Storage]:
     """A data set, or the parts in a folder."""
     if storage.exists(NAME) and not (storage.read_json(NAME).get("merged") and not load(storage).get("complete")):
         return [storage]
-    found = {int(match[1]): match for name in storage.folders() if (match := _PART.fullmatch(name))}
+    found = {int(match[1]): match for name in storage.folders() if (match := PART.fullmatch(name))}
     if not found:
         raise InputError(f"{storage.url}: no data set, and no folder of parts (part-00001-of-00016)")
     count = int(next(iter(found.values()))[2])

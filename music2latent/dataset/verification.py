@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +11,7 @@ from contextlib import closing
 from typing import Any, cast
 
 from ..errors import InputError, printable
-from .description import FAILURES, failures, load, records, summed
+from .description import FAILURES, PART, existing, failures, records, summed
 from .formats import FORMATS
 from .inputs import Input, find
 from .plan import PLAN, RECORDS, numbers, read_plan, record_name
@@ -45,10 +44,7 @@ def verify(
         InputError: no data set, or one of another version.
     """
     storage = Storage(output, output_options)
-    try:
-        description = load(storage)
-    except FileNotFoundError as error:
-        raise InputError(f"{storage.url}: no data set, it has no dataset.json") from error
+    description = existing(storage)
     with closing(_Index()) as index:
         planned, made = numbers(storage, PLAN), set(numbers(storage, RECORDS))
         for count, shard in enumerate(planned, 1):
@@ -71,9 +67,6 @@ def verify(
             known = index.one("SELECT state FROM sources WHERE source = ?", one.id)
             if known is None or known[0] != one.state:
                 yield f"{printable(one.source)}: {'not in the data set' if known is None else 'changed since'}"
-
-
-_PART = re.compile(r"part-\d+-of-\d+/")  # data sets of their own, see `merge`
 
 
 class _Index:
@@ -199,10 +192,9 @@ def _sums(storage: Storage, description: dict[str, Any]) -> Iterator[str]:
 
 def _strays(storage: Storage, description: dict[str, Any], index: _Index) -> Iterator[str]:
     """Files that no shard has."""
-    own = {"webdataset": ".tar", "parquet": ".parquet", "m2l": ".m2l", "stable-audio-tools": ".npy"}
-    suffix = own[description["settings"]["format"]]
+    suffix = FORMATS[description["settings"]["format"]].suffix
     for name, _ in storage.list(below=True):
         if name.startswith(f"{PARTIAL}/"):
             yield f"{name}: left half-written by a run that was killed; the next run removes it"
-        elif name.endswith(suffix) and not _PART.match(name) and index.name(f"file {name}"):
+        elif name.endswith(suffix) and not PART.match(name) and index.name(f"file {name}"):
             yield f"{name}: in no shard's record"

@@ -21,6 +21,8 @@ from .webdataset import WebDataset
 class Format(Protocol):
     """A way to store items; made anew for every shard that is written or read."""
 
+    suffix: str
+    """Of the files that hold items' values."""
     lead_is_half: bool
     """Whether latents are centred on their frames, as the pretransform of stable-audio-tools has them, and not as
     `compress` gives them (`BatchCoding.lead`)."""

@@ -20,6 +20,7 @@ SUFFIX = ".m2l"
 class M2L:
     """Places are {"file"}, the `.m2l` file's."""
 
+    suffix = SUFFIX
     lead_is_half = False
     stem_has_dots = True
 

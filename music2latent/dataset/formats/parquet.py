@@ -28,6 +28,7 @@ _TYPES = {
 class Parquet:
     """Places are {"file", "row"}. Metadata is JSON, as rows may have others."""
 
+    suffix = ".parquet"
     lead_is_half = False
     stem_has_dots = True
 

@@ -18,6 +18,7 @@ class StableAudioTools:
     `padding_mask` is 1 where there is audio, 0 where silence was added to make all items of a set equally long.
     """
 
+    suffix = ".npy"
     lead_is_half = True
     stem_has_dots = False  # the loader replaces the first .npy that it finds in a path
 

@@ -17,6 +17,7 @@ from .item import Item, from_npy, npy
 class WebDataset:
     """Places are {"file", "npy": [start, size], "json": [start, size]}, of the members' contents in the tar."""
 
+    suffix = ".tar"
     lead_is_half = False
     stem_has_dots = False  # WebDataset ends a key at the first
 
