@@ -1,25 +1,23 @@
 """How fast collections are encoded, what of that is not the model, what a manifest's length costs, how verify scales.
 
-    python benchmarks/dataset.py [--seconds 600] [--rows 100 10000 1000000] [--ray]
+    python benchmarks/dataset.py [--seconds 1200] [--rows 100 10000 1000000] [--ray]
 
-Files are made of the clip in examples/, as flac at 44.1 kHz. Speed is that between the first and the last of what is
-done, without start-up, which is told apart; of Ray, whose results come in large blocks, it is that of the whole run.
-"Outside the model" is the share of the workers' time in which the model alone, on the same batches and as many
-processes at once, would not be busy. Rows of manifests are encoded with a stub in place of files and model. Writes
-benchmarks/dataset.md.
+Files are made of the clip in examples/, as flac at 44.1 kHz. Start-up is the time until the first batch is encoded;
+speed is that of the rest, to the end. "Outside the model" is the share of the rest, times workers, in which no encoder
+had a processor: the workers note what each batch took of theirs. Rows of manifests are encoded with a stub in place of
+files and model. Writes benchmarks/dataset.md.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import multiprocessing
-import shutil
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,15 +28,13 @@ from machine import processor
 
 from music2latent import EncoderDecoder
 from music2latent.dataset import encode, verify
-from music2latent.dataset.batches import Batch, Coding, Mapper, Outcome, Row, batched
+from music2latent.dataset.batches import Batch, Outcome, Row
 from music2latent.dataset.engines.local import Local
 from music2latent.dataset.engines.ray import Ray
-from music2latent.dataset.inputs import find
-from music2latent.dataset.reading import Facts, reader
+from music2latent.dataset.reading import Facts
 from music2latent.dataset.shards import Job, ShardWriter
 
 ROOT = Path(__file__).parent.parent
-TOGETHER: Any = None
 
 
 def make_files(folder: Path, seconds: float, each: float) -> Path:
@@ -51,54 +47,58 @@ def make_files(folder: Path, seconds: float, each: float) -> Path:
     return folder
 
 
-def timed(folder: Path, engine: Any) -> dict[str, float]:
-    """Start-up, and audio per second after it."""
-    begun = time.perf_counter()
-    moments: list[tuple[float, float]] = []
-    with tempfile.TemporaryDirectory() as output:
-        encode(
-            [folder],
-            Path(output) / "set",
-            EncoderDecoder(device="cpu", dtype="float32"),
-            shard_size=0.1,
-            engine=engine,
-            progress=lambda seconds: moments.append((time.perf_counter(), seconds)),
-        )
-    (first, before), (last, after) = next(one for one in moments if one[1]), moments[-1]
-    return {"start": first - begun, "speed": (after - before) / (last - first), "all": time.perf_counter() - begun}
+@dataclass(frozen=True, kw_only=True)
+class Watched(Job):
+    """A job whose workers note when each batch was encoded, and the processor's time that it took."""
+
+    notes: Path
+
+    def mapper(self, device: str) -> Any:
+        """The model on a device."""
+        encode, notes = super().mapper(device), self.notes / f"{os.getpid()}.txt"
+
+        def noting(batch: Batch) -> Batch:
+            begun = time.thread_time()
+            encoded = encode(batch)
+            with notes.open("a") as file:
+                file.write(f"{time.monotonic()} {time.thread_time() - begun}\n")
+            return encoded
+
+        return noting
 
 
-def _model_alone(folder: str, queue: Any) -> None:
-    codec = EncoderDecoder(device="cpu", dtype="float32")
-    mapper = Mapper(codec, features=False)
-    read = reader(codec.sample_rate, None)
-    parts = ((number, part) for number, one in enumerate(find([folder])) for part in (*read(one), None))
-    events = batched(parts, Coding.of(codec, codec.sample_rate, lead_is_half=False), 1)
-    batches = [one for one in itertools.islice(events, 60) if isinstance(one, Batch)]
-    mapper(batches[0])
-    TOGETHER.wait()
-    begun = time.perf_counter()
-    for batch in batches:
-        mapper(batch)
-    queue.put((len(batches), time.perf_counter() - begun))
+@dataclass(frozen=True)
+class Timed:
+    """Of one run: seconds until the first batch was encoded, audio per second and the share outside the model after."""
+
+    start: float
+    speed: float
+    outside: float
 
 
-def model_alone(folder: Path, processes: int, files: int, seconds: float) -> float:
-    """Audio per second of the model in so many processes at once, of what one file's batches hold."""
-    global TOGETHER
-    context = multiprocessing.get_context("fork")
-    TOGETHER, queue = context.Barrier(processes), context.Queue()
-    children = [context.Process(target=_model_alone, args=(str(folder), queue)) for _ in range(processes)]
-    for child in children:
-        child.start()
-    done = [queue.get() for _ in children]
-    for child in children:
-        child.join()
-    codec = EncoderDecoder(device="cpu", dtype="float32")
-    coding = Coding.of(codec, codec.sample_rate, lead_is_half=False)
-    latents = -(-int(seconds * codec.sample_rate + codec.config.edge) // codec.frame_size)
-    per_file = len(list(coding.plan.spans(latents)))
-    return sum(batches / per_file * seconds / taken for batches, taken in done)
+def timed(folder: Path, engine: Any, workers: int, audio_seconds: float) -> Timed:
+    """Encode a folder."""
+    with tempfile.TemporaryDirectory() as work:
+        notes = Path(work) / "notes"
+        notes.mkdir()
+
+        def watched(shards: Iterator[int], job: Job, progress: Callable[[float], None]) -> None:
+            facts = {field.name: getattr(job, field.name) for field in fields(job)}
+            engine(shards, Watched(**facts, notes=notes), progress)
+
+        begun = time.monotonic()
+        codec = EncoderDecoder(device="cpu", dtype="float32")
+        encode([folder], Path(work) / "set", codec, shard_size=0.1, engine=watched)
+        ended = time.monotonic()
+        lines = [line.split() for file in notes.iterdir() for line in file.read_text().splitlines()]
+    first = min(float(moment) for moment, _ in lines)
+    busy = sum(float(taken) for _, taken in lines)
+    share = (len(lines) - 1) / len(lines)  # the first batch is what the clock starts at
+    return Timed(
+        first - begun,
+        share * audio_seconds / (ended - first),
+        1 - share * busy / (workers * (ended - first)),
+    )
 
 
 def stub(shards: Iterator[int], job: Job, progress: Callable[[float], None]) -> None:
@@ -142,7 +142,7 @@ def rows_of(count: int) -> None:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="Of audio in each measurement.")] = 600,
+    seconds: Annotated[float, typer.Option(help="Of audio in each measurement.")] = 1200,
     rows: Annotated[list[int], typer.Option(help="Lengths of manifests.")] = [100, 10_000, 1_000_000],  # noqa: B006
     ray: Annotated[bool, typer.Option("--ray", help="Measure Ray too.")] = False,
     only_rows: Annotated[int | None, typer.Option(hidden=True)] = None,
@@ -164,22 +164,15 @@ def main(
     with tempfile.TemporaryDirectory() as temporary:
         for each in (2.0, 30.0):
             folder = make_files(Path(temporary) / f"{each:g}", seconds, each)
-            files = len(list(folder.iterdir()))
-            alone = {workers: model_alone(folder, workers, files, each) for workers in (1, 2)}
+            duration = len(list(folder.iterdir())) * each
             for workers in (1, 2):
                 for name, engine in [("local", Local(["cpu"] * workers, 1))] + [("ray", Ray(None, workers))] * ray:
-                    found = timed(folder, engine)
-                    speed, outside = found["speed"], f"{1 - found['speed'] / alone[workers]:.0%}"
-                    if name == "ray":  # results come in a few large blocks, so that only the whole can be timed
-                        speed, outside = files * each / found["all"], ""
+                    found = timed(folder, engine, workers, duration)
                     lines.append(
-                        f"| {each:g} s | {name} | {workers} | {speed:.1f} | {speed / each:.1f} | "
-                        f"{outside} | {found['start']:.1f} |"
+                        f"| {each:g} s | {name} | {workers} | {found.speed:.1f} | {found.speed / each:.1f} | "
+                        f"{found.outside:.0%} | {found.start:.1f} |"
                     )
                     print(lines[-1], flush=True)
-            lines.append(f"| {each:g} s | the model alone | 1 | {alone[1]:.1f} | {alone[1] / each:.1f} | | |")
-            lines.append(f"| {each:g} s | the model alone | 2 | {alone[2]:.1f} | {alone[2] / each:.1f} | | |")
-            shutil.rmtree(folder)
     lines += [
         "",
         "A manifest's length, with a stub for files and model (one latent each); memory is that of the process that",

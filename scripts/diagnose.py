@@ -24,6 +24,7 @@ from torch import Tensor
 
 from music2latent import spectrogram
 from music2latent.autoencoder import Autoencoder
+from music2latent.covariance import effective_dimension
 from music2latent.devices import keep_freed_memory
 from music2latent.noise import keyed_noise
 from music2latent.pretrained import load_checkpoint
@@ -33,7 +34,6 @@ from music2latent.training.data import Crops, index_folder
 from music2latent.training.log import Totals
 from music2latent.training.loop import make_accelerator
 from music2latent.training.objectives import OBJECTIVES, Spectral
-from music2latent.training.objectives.dimension import effective_dimension
 from music2latent.training.objectives.harmonic import weighted_log_difference
 from music2latent.training.objectives.spectral import spectral_distance
 from music2latent.training.run import Run
@@ -42,7 +42,7 @@ DRAWN = 65536
 """Samples of the pieces that crops are cut from, in the middle: models with other spectrograms get the same music."""
 CANDIDATES = 96
 LOWEST = 65.41
-"""Hz, C2: filters an octave lower are longer than the crops."""
+"""Hz, C2, of six octaves: filters an octave lower are longer than the crops."""
 OTHERS = 32
 """Pieces beside the crops that are encoded, because so few crops cannot fill all channels."""
 
@@ -60,14 +60,10 @@ def draw(folder: Path, count: int, seed: int, work: Path, config: TrainingConfig
     return drawn[order[:count]], drawn[order[count : count + OTHERS]]
 
 
-def tonal(estimate: np.ndarray, reference: np.ndarray, rate: int, lowest: float = LOWEST) -> tuple[float, float]:
-    """Mean cosine of chroma vectors, and mean difference of constant-Q levels in dB, 80 dB under the loudest.
-
-    Six octaves from `lowest` (Hz), seven if that is C1.
-    """
-    bins = 84 if lowest < LOWEST else 72
-    one, two = (np.abs(librosa.cqt(x, sr=rate, fmin=lowest, n_bins=bins)) for x in (estimate, reference))
-    chroma = [librosa.feature.chroma_cqt(C=c, sr=rate, fmin=lowest, norm=2) for c in (one, two)]
+def tonal(estimate: np.ndarray, reference: np.ndarray, rate: int) -> tuple[float, float]:
+    """Mean cosine of chroma vectors, and mean difference of semitones' levels in dB, 80 dB under the loudest."""
+    one, two = (np.abs(librosa.cqt(x, sr=rate, fmin=LOWEST, n_bins=72, tuning=0.0)) for x in (estimate, reference))
+    chroma = [librosa.feature.chroma_cqt(C=c, fmin=LOWEST, bins_per_octave=12, norm=2) for c in (one, two)]
     floor = 1e-4 * float(two.max())
     levels = [20 * np.log10(np.maximum(c, floor)) for c in (one, two)]
     return float((chroma[0] * chroma[1]).sum(0).mean()), float(np.abs(levels[0] - levels[1]).mean())

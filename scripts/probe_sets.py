@@ -9,8 +9,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
-import subprocess
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -21,6 +19,8 @@ import soundfile
 import typer
 from corpus import fetch, unpack
 from corpus_pack import MANIFEST
+from mido import Message
+from scores import RATE, TICKS, render
 
 app = typer.Typer(add_completion=False)
 
@@ -36,33 +36,25 @@ PROGRAMS = (0, 2, 4, 6)
 PITCHES = range(48, 72)
 """MIDI notes C3 to B4."""
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
-RATE, HELD, TOTAL = 44100, 1.0, 1.5
+HELD, TOTAL = 1.0, 1.5
 """Of a note: how long its key is down, and the whole file, in seconds."""
 
 
 @app.command()
 def notes(out: Annotated[Path, typer.Argument(help="Where the data set goes.")]) -> None:
     """Every note of every instrument, one file each: pitch class, family, instrument."""
-    from mido import Message, MidiFile, MidiTrack
-
-    synthesiser = shutil.which("fluidsynth")
-    if synthesiser is None:
-        raise typer.BadParameter("fluidsynth is not installed: apt-get install fluidsynth")
     out.mkdir(parents=True, exist_ok=True)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         unpack(fetch(SOUNDFONT[0], Path(folder)), Path(folder) / "tree")
         for program in (8 * family + offset for family in range(len(FAMILIES)) for offset in PROGRAMS):
-            track = MidiTrack([Message("program_change", program=program)])
-            for pitch in PITCHES:  # 480 ticks are half a second
-                track.append(Message("note_on", note=pitch, velocity=90))
-                track.append(Message("note_off", note=pitch, time=round(HELD * 960)))
-                track.append(Message("control_change", control=120, value=0, time=round((TOTAL - HELD) * 960)))
-            midi, wave = Path(folder) / "notes.mid", Path(folder) / "notes.wav"
-            MidiFile(tracks=[track]).save(midi)
-            command = [synthesiser, "-ni", "-q", "-r", str(RATE), "-g", "0.6", "-F", str(wave)]
-            subprocess.run([*command, str(Path(folder) / "tree" / SOUNDFONT[1]), str(midi)], check=True)
-            samples, _ = soundfile.read(wave, dtype="float32")
+            score = [(0, Message("program_change", program=program))]
+            for index, pitch in enumerate(PITCHES):
+                begun = round(index * TOTAL * TICKS)
+                score.append((begun, Message("note_on", note=pitch, velocity=90)))
+                score.append((begun + round(HELD * TICKS), Message("note_off", note=pitch)))
+                score.append((begun + round(TOTAL * TICKS), Message("control_change", control=120, value=0)))
+            samples = render(score, Path(folder) / "notes.wav", Path(folder) / "tree" / SOUNDFONT[1])
             length = round(TOTAL * RATE)
             for index, pitch in enumerate(PITCHES):
                 path = f"{program:03}/{pitch}.flac"

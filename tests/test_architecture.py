@@ -31,7 +31,7 @@ CORE = [
     "autoencoder",
     "consistency nn.encoder nn.upsampler nn.denoiser",
     "nn.layers latents",
-    "nn.fused noise chunks spectrogram stft display m2l audio wave_stream",
+    "nn.fused noise chunks spectrogram stft covariance display m2l audio wave_stream",
     "media",
     "truncation",
     "settings hparams",

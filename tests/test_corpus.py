@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from mido import Message
 
 from music2latent.errors import InputError
 
@@ -41,6 +43,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 corpus: Any = importlib.import_module("corpus")
 corpus_pack: Any = importlib.import_module("corpus_pack")
 corpus_sources: Any = importlib.import_module("corpus_sources")
+scores: Any = importlib.import_module("scores")
+FONT = Path("/usr/share/sounds/sf2/TimGM6mb.sf2")
 Source, Stated = corpus_sources.Source, corpus_sources.Stated
 SOURCES = (
     Source(package="band", kind="music", root="usr/share/band/", origin="songs/"),
@@ -268,3 +272,32 @@ def test_synthetic_sounds(tmp_path: Path) -> None:
     again = subprocess.run([*command, str(tmp_path / "one")], capture_output=True, text=True, check=False)
     assert again.returncode != 0
     assert "exists already" in again.stderr
+
+
+def test_scores_are_whole_and_tuned_as_they_say() -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        score = sorted(scores.voice(rng, 3, 48, -25.0), key=lambda one: one[0])
+        sounding: Counter[int] = Counter()
+        for tick, message in score:
+            assert message.channel == 3
+            assert 0 <= tick <= scores.SECONDS * scores.TICKS
+            if message.type == "note_on":
+                assert 48 <= message.note <= 108
+                sounding[message.note] += 1
+            elif message.type == "note_off":
+                sounding[message.note] -= 1
+            elif message.type == "pitchwheel":
+                assert message.pitch == -1024, "an eighth of two semitones down"
+        assert sounding
+        assert not any(sounding.values()), "every key is let go"
+
+
+@pytest.mark.skipif(not FONT.exists() or not shutil.which("fluidsynth"), reason="no fluidsynth with timgm6mb-soundfont")
+def test_rendered_scores_sound_at_their_pitch(tmp_path: Path) -> None:
+    score = [(0, Message("pitchwheel", pitch=2048)), (0, Message("note_on", note=69, velocity=90))]
+    score.append((2 * scores.TICKS, Message("note_off", note=69)))
+    sound = scores.render(score, tmp_path / "a.wav", FONT)[: scores.RATE * 2].mean(1)
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
+    near = spectrum[860:960].argmax() + 860  # half a hertz each; partials above may be louder
+    assert 1200 * np.log2(near / 2 / 440) == pytest.approx(50, abs=5)

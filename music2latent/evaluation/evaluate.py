@@ -28,9 +28,13 @@ from ..errors import InputError
 from ..extras import require
 from ..files import walk
 from ..progress import NamedProgress
+from ..stft import log_spectral_distance
 from . import metrics
 from .frechet import make_distance
+from .latent_figures import latent_figures
+from .paired import compare
 from .peers import make_codec
+from .sound import Sound
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +71,8 @@ class Settings:
     min_seconds: float = 0.0
     """Shorter files are left out."""
     seeds: int = 5
-    """Decodings of every file, where decoding draws noise; the first is reported, all give the spread."""
+    """Decodings of every file, where decoding draws noise; the first is reported, all give the spread, and the first
+    two how far apart seeds are."""
     device: str | None = None
     dtype: str = "auto"
     fad: tuple[str, ...] = ()
@@ -128,7 +133,7 @@ def evaluate(inputs: list[Path], settings: Settings, folder: Path, progress: Nam
 
     Returns:
         settings, machine, files, and for every codec its figures: means with 95 % confidence intervals, per file, and
-        over seeds; or the reason why it could not run.
+        over seeds, those of its latents, and what the first codec is beside it; or the reason why it could not run.
 
     Raises:
         InputError: a missing package, or no audio.
@@ -138,7 +143,7 @@ def evaluate(inputs: list[Path], settings: Settings, folder: Path, progress: Nam
     pieces = choose(inputs, settings)
     if distances:
         _write(folder / "originals", (piece.read() for piece in pieces), pieces)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, name in enumerate(settings.codecs):
 
         def tell(what: str, done: float, number: int = number) -> None:
@@ -151,11 +156,10 @@ def evaluate(inputs: list[Path], settings: Settings, folder: Path, progress: Nam
             continue
         for index, piece in enumerate(pieces):
             tell(f"{name}: measuring", 0.5 + 0.5 * index / len(pieces))
-            original = piece.read()
-            for seed, facts in enumerate(result["files"][index]["seeds"]):
-                decoded = torch.from_numpy(np.load(folder / str(number) / f"{index}-{seed}.npy"))
-                facts |= metrics.measure(decoded, original, piece.sample_rate)
+            _measure(result["files"][index], piece, folder / str(number), index)
         row = {"name": name, **_summed_up(result, pieces)}
+        if rows and "error" not in rows[0]:
+            row["paired"] = compare(rows[0]["files"], row["files"])
         if distances:
             places = (folder / str(number) / f"{index}-0.npy" for index in range(len(pieces)))
             _write(folder / f"{number}-wav", (torch.from_numpy(np.load(place)) for place in places), pieces)
@@ -173,6 +177,17 @@ def evaluate(inputs: list[Path], settings: Settings, folder: Path, progress: Nam
         "files": [asdict(piece) for piece in pieces],
         "codecs": rows,
     }
+
+
+def _measure(file: dict[str, Any], piece: Piece, folder: Path, index: int) -> None:
+    """Add the figures of one file to what coding gave."""
+    original = Sound(piece.read(), piece.sample_rate)
+    decoded = [torch.from_numpy(np.load(folder / f"{index}-{seed}.npy")) for seed in range(len(file["seeds"]))]
+    for facts, audio_of_seed in zip(file["seeds"], decoded, strict=True):
+        facts |= metrics.measure(Sound(audio_of_seed, piece.sample_rate), original)
+    if len(decoded) > 1:
+        apart = float(log_spectral_distance(decoded[0], decoded[1]).mean())
+        file["seed_distance"] = apart / file["seeds"][0]["log_spectral_distance"]
 
 
 def _write(folder: Path, sounds: Iterable[torch.Tensor], pieces: list[Piece]) -> None:
@@ -215,7 +230,7 @@ def _answer(end: Connection, name: str, pieces: list[Piece], settings: Settings,
 def _code(name: str, pieces: list[Piece], settings: Settings, folder: Path) -> dict[str, Any]:
     codec = make_codec(name, device=settings.device, dtype=settings.dtype)
     codec(pieces[0].read()[:, : 2 * pieces[0].sample_rate], pieces[0].sample_rate, 0)  # not timed: first calls prepare
-    files = []
+    files, latents = [], []
     for index, piece in enumerate(pieces):
         original = piece.read()
         seeds: list[dict[str, float]] = []
@@ -224,13 +239,14 @@ def _code(name: str, pieces: list[Piece], settings: Settings, folder: Path) -> d
             np.save(folder / f"{index}-{seed}.npy", coded.audio.numpy())
             seeds.append({})
             if seed == 0:
+                latents += [] if coded.latents is None else [coded.latents]
                 facts = {
                     "kbps": coded.bits / piece.seconds / 1000 / piece.channels,
                     "encode_rate": piece.seconds / coded.encode_seconds,
                     "decode_rate": piece.seconds / coded.decode_seconds,
                 }
         files.append({"seeds": seeds, **facts})
-    return {"files": files, "peak_bytes": peak_bytes()}
+    return {"files": files, "latents": latent_figures(latents) if latents else None, "peak_bytes": peak_bytes()}
 
 
 def peak_bytes() -> int:
@@ -259,6 +275,9 @@ def _summed_up(result: dict[str, Any], pieces: list[Piece]) -> dict[str, Any]:
         key: sum(seconds) / sum(s / file[key] for s, file in zip(seconds, files, strict=True))
         for key in ("encode_rate", "decode_rate")
     }
+    latents = result["latents"]
+    if latents and all("seed_distance" in file for file in files):
+        latents["seed_distance"] = _mean([file["seed_distance"] for file in files])
     spread = {}
     for name in metrics.METRICS:
         means = [_mean([facts[seed][name] for facts in every]) for seed in range(len(every[0]))]
@@ -269,6 +288,7 @@ def _summed_up(result: dict[str, Any], pieces: list[Piece]) -> dict[str, Any]:
         "peak_bytes": result["peak_bytes"],
         "means": {name: interval([file[name] for file in files]) for name in metrics.METRICS},
         "spread_over_seeds": spread,
+        "latents": latents,
         "files": files,
     }
 

@@ -34,6 +34,8 @@ class Coded:
     """Size of its code."""
     encode_seconds: float
     decode_seconds: float
+    latents: Tensor | None = None
+    """`[C, D, L]` of a model of this package."""
 
 
 class Codec(Protocol):
@@ -110,6 +112,7 @@ class Ours:
             bits=latents.values.numel() * self.bits,
             encode_seconds=encoded - begun,
             decode_seconds=time.perf_counter() - encoded,
+            latents=latents.values,
         )
 
 

@@ -6,7 +6,8 @@ import io
 import json
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ..files import replacing
 from ..progress import NamedProgress
 from ..resampling import resample
 from .evaluate import Piece, Settings, evaluate
-from .metrics import METRICS
+from .metrics import DISTANCES, METRICS, TONAL, Metric
 from .plot import log_frequency_decibels
 
 PLAYED_RATE = 48000
@@ -79,61 +80,114 @@ def write_report(result: dict[str, Any], work: Path, output: Path, examples: int
     template = environment.from_string((files(__package__) / "report.html").read_text())
     page = output / "index.html"
     with replacing(page) as partial:
-        partial.write_text(
-            template.render(result=result, head=_head(result), table=_table(result), players=players, pictures=pictures)
-        )
+        partial.write_text(template.render(result=result, tables=tables(result), players=players, pictures=pictures))
     return page
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table of the report."""
+
+    title: str
+    note: str
+    lines: list[list[str]]
+    """Titles of the columns, then rows."""
+
+
+def tables(result: dict[str, Any]) -> list[Table]:
+    """Everything that was measured."""
+    ran = [row for row in result["codecs"] if "error" not in row]
+    ours = [row for row in ran if row["latents"]]
+    beside = [row for row in ran if "paired" in row]
+    found = [
+        Table("Cost", COST_NOTE, [["codec", *COST], *(_cost(row) for row in ran)]),
+        Table("Tonal figures", TONAL_NOTE, _means(ran, TONAL)),
+        Table("Distances", DISTANCES_NOTE, _means(ran, DISTANCES, result["settings"]["fad"])),
+    ]
+    if ours:
+        found.append(Table("Latents", LATENTS_NOTE, [["model", *LATENTS], *(_latents(row) for row in ours)]))
+    if beside:
+        head = [f"{ran[0]['name']} is", *(f"beside {row['name']}" for row in beside)]
+        rows = [[metric.heading, *(_verdict(row, name) for row in beside)] for name, metric in METRICS.items()]
+        found.append(Table(f"{ran[0]['name']} beside the others", PAIRED_NOTE, [head, *rows]))
+    spread = [row for row in ran if any(row["spread_over_seeds"].values())]
+    if spread:
+        rows = [[row["name"], *(f"{value:.3g}" for value in row["spread_over_seeds"].values())] for row in spread]
+        note = f"Standard deviation of the means over {result['settings']['seeds']} seeds."
+        found.append(Table("Seeds", note, [["codec", *(metric.title for metric in METRICS.values())], *rows]))
+    return found
+
+
+COST = ("kbit/s", "encode x", "decode x", "peak memory")
+COST_NOTE = "Bitrates are per channel; rates are audio seconds per second."
+TONAL_NOTE = (
+    "Harmonics, and whether they are where they were. Pitch is that of files which are voiced for at least half of "
+    "their time: speech, single instruments, and what pYIN takes for such."
+)
+DISTANCES_NOTE = "All bins of a spectrogram count alike here, so that smooth envelopes do well; see the tonal figures."
+LATENTS_NOTE = (
+    "How many of the channels count (participation ratio of the covariance's eigenvalues), what part of their variance "
+    "a linear map of the latent before predicts, and the distance between two seeds' outputs relative to that to the "
+    "original (log-spectral)."
+)
+LATENTS = ("channels", "effective dimension", "predictable", "two seeds")
+PAIRED_NOTE = (
+    "Wilcoxon's signed-rank test over the same files, false discovery rate 5 %; in brackets the mean difference and "
+    "how many files both have."
+)
+
+
+def _cost(row: dict[str, Any]) -> list[str]:
+    speeds = [f"{row[key]:.1f}" for key in ("encode_rate", "decode_rate")]
+    return [row["name"], f"{row['kbps']:.1f}", *speeds, f"{row['peak_bytes'] / 1e6:.0f} MB"]
+
+
+def _means(ran: list[dict[str, Any]], chosen: dict[str, Metric], fad: Sequence[str] = ()) -> list[list[str]]:
+    head = ["codec", *(metric.heading for metric in chosen.values())]
+    lines = [head + [f"Fréchet Audio Distance ({network}), lower" for network in fad]]
+    for row in ran:
+        distances = ["none" if math.isnan(row["fad"][network]) else f"{row['fad'][network]:.2f}" for network in fad]
+        lines.append([row["name"], *(_interval(row["means"][name]) for name in chosen), *distances])
+    return lines
+
+
+def _latents(row: dict[str, Any]) -> list[str]:
+    figures = row["latents"]
+    apart = f"{figures['seed_distance']:.0%}" if "seed_distance" in figures else "none"
+    known = math.isfinite(figures["predictability"])
+    predictable = f"{figures['predictability']:.0%}" if known else "none"
+    return [row["name"], str(figures["latent_dim"]), f"{figures['effective_dimension']:.1f}", predictable, apart]
+
+
+def _verdict(row: dict[str, Any], name: str) -> str:
+    found = row["paired"][name]
+    return f"{found['verdict']} ({found['difference']:+.2g}, {found['count']})" if found["count"] else "none"
+
+
 def markdown(result: dict[str, Any]) -> str:
-    """The table, with what it was measured on."""
+    """The tables, with what they were measured on."""
     settings, machine = result["settings"], result["machine"]
     seconds = sum(piece["num_samples"] / piece["sample_rate"] for piece in result["files"])
-    head = _head(result)
-    rows = [head, ["---", *["---:"] * (len(head) - 1)], *_table(result)]
-    failed = [f"- {row['name']}: {row['error']}" for row in result["codecs"] if "error" in row]
-    spread = [
-        f"- {row['name']}: "
-        + ", ".join(f"{METRICS[name].title} {value:.3g}" for name, value in row["spread_over_seeds"].items())
-        for row in result["codecs"]
-        if any(row.get("spread_over_seeds", {}).values())
-    ]
     parts = [
         f"{len(result['files'])} files, {seconds / 60:.1f} minutes; noise of seed 0; dtype {settings['dtype']}, "
-        f"{machine['processor']}, torch {machine['torch']}. Means with 95 % confidence intervals over files. Bitrates "
-        "are per channel; the rates are audio seconds per second.",
-        "\n".join("| " + " | ".join(row) + " |" for row in rows),
+        f"{machine['processor']}, torch {machine['torch']}. Means with 95 % confidence intervals over files."
     ]
-    if spread:
-        parts.append(f"Standard deviation of the means over {settings['seeds']} seeds:\n\n" + "\n".join(spread))
+    for table in tables(result):
+        head, *rows = table.lines
+        lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+        text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        parts.append(f"## {table.title}\n\n{table.note}\n\n{text}")
+    failed = [f"- {row['name']}: {row['error']}" for row in result["codecs"] if "error" in row]
     if failed:
-        parts.append("Not measured:\n\n" + "\n".join(failed))
+        parts.append("## Not measured\n\n" + "\n".join(failed))
     return "# Evaluation\n\n" + "\n\n".join(parts) + "\n"
-
-
-def _head(result: dict[str, Any]) -> list[str]:
-    titles = [f"{m.title}{f' ({m.unit})' if m.unit else ''}, {m.better}" for m in METRICS.values()]
-    distances = [f"Fréchet Audio Distance ({network}), lower" for network in result["settings"]["fad"]]
-    return ["codec", "kbit/s", *titles, *distances, "encode x", "decode x", "peak memory"]
-
-
-def _table(result: dict[str, Any]) -> list[list[str]]:
-    rows = []
-    for row in result["codecs"]:
-        if "error" in row:
-            rows.append([row["name"], *["not measured"] * (len(_head(result)) - 1)])
-            continue
-        cells = [_interval(row["means"][name]) for name in METRICS]
-        cells += ["none" if math.isnan(value) else f"{value:.2f}" for value in row.get("fad", {}).values()]
-        speeds = [f"{row[key]:.1f}" for key in ("encode_rate", "decode_rate")]
-        rows.append([row["name"], f"{row['kbps']:.1f}", *cells, *speeds, f"{row['peak_bytes'] / 1e6:.0f} MB"])
-    return rows
 
 
 def _interval(figures: dict[str, float]) -> str:
     if not figures["count"]:
         return "none"
-    return f"{figures['mean']:.2f} ({figures['low']:.2f} to {figures['high']:.2f})"
+    digits = 3 if abs(figures["mean"]) < 1 else 2
+    return "{:.{d}f} ({:.{d}f} to {:.{d}f})".format(*(figures[key] for key in ("mean", "low", "high")), d=digits)
 
 
 def _example(index: int, piece: Piece, codecs: list[dict[str, Any]], work: Path, output: Path) -> dict[str, Any]:
@@ -203,10 +257,14 @@ def _per_metric(
     """A picture with one plot for every metric and, in it, every codec."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 6), layout="constrained")
-    for axes, (name, metric) in zip(figure.subplots(2, 3).flat, METRICS.items(), strict=True):
+    figure = Figure(figsize=(14, 8), layout="constrained")
+    grid = list(figure.subplots(3, 4).flat)
+    for axes, (name, metric) in zip(grid, METRICS.items(), strict=False):
         for row in ran:
             draw(axes, name, row)
         axes.set(title=f"{metric.title} ({metric.better})", xlabel=xlabel, ylabel=metric.unit)
-    axes.legend(fontsize=7)
+    handles = axes.get_legend_handles_labels()
+    for spare in grid[len(METRICS) :]:
+        spare.axis("off")
+        spare.legend(*handles)
     figure.savefig(target, dpi=80)

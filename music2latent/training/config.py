@@ -57,6 +57,9 @@ class Recipe:
     init: str = one_of("default", "variance_preserving")
     """`default`, the framework's, or `variance_preserving` (std = 1 / sqrt(fan-in)), for high learning rates."""
 
+    latent_noise: float = within(0.0, 0.0, 10.0)
+    """Standard deviation of noise on the latents, which are in (-1, 1), before they are decoded."""
+
     P_mean: float = within(-1.1, -20.0, 20.0)
     """Mean of log sigma."""
     P_std: float = within(2.0, 1e-3, 1e3)

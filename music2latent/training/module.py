@@ -38,8 +38,11 @@ class TrainingModule(nn.Module):
             if ".proj_emb." in name:  # stored, but used by nothing; parallel training would wait for its gradient
                 parameter.requires_grad_(False)
 
-    def batch(self, audio: Tensor, sigma: Tensor, sigma_next: Tensor, noise: Tensor) -> Batch:
-        """What objectives are called with; audio `[B, n]`, noise levels `[B]` float64, noise `[B, 2, F, T]`."""
+    def batch(
+        self, audio: Tensor, sigma: Tensor, sigma_next: Tensor, noise: Tensor, latent_noise: Tensor | None = None
+    ) -> Batch:
+        """What objectives are called with; audio `[B, n]`, noise levels `[B]` float64, noise `[B, 2, F, T]`, and noise
+        that is added to the latents before they are decoded, `[B, D, L]`."""
         with torch.no_grad():
             x = spectrogram.spectrogram(audio, self.model.config.hop_length)
         latents = self.model.encoder(x)
@@ -48,15 +51,17 @@ class TrainingModule(nn.Module):
             audio=audio,
             x=x,
             latents=latents,
-            pyramid=self.model.decoder(latents),
+            pyramid=self.model.decoder(latents if latent_noise is None else latents + latent_noise),
             sigma=sigma,
             sigma_next=sigma_next,
             noise=noise,
         )
 
-    def forward(self, audio: Tensor, sigma: Tensor, sigma_next: Tensor, noise: Tensor) -> Losses:
+    def forward(
+        self, audio: Tensor, sigma: Tensor, sigma_next: Tensor, noise: Tensor, latent_noise: Tensor | None = None
+    ) -> Losses:
         """The losses of a batch; arguments as in `batch`."""
-        batch = self.batch(audio, sigma, sigma_next, noise)
+        batch = self.batch(audio, sigma, sigma_next, noise, latent_noise)
         total = audio.new_zeros(())
         figures: dict[str, Tensor] = {}
         for name, objective in self.objectives.items():

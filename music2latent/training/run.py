@@ -192,21 +192,28 @@ class Run:
         order = crop_order(self.num_seen, size, accelerator.process_index, accelerator.num_processes)
         return read_batches(self.crops, order, size, self.config.recipe.workers)
 
-    def draw(self, part: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Noise levels and noise of one pass: every crop's own, from (seed, its number), whichever process has it."""
-        recipe, device = self.config.recipe, self.accelerator.device
+    def draw(self, part: int) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Noise levels, noise and noise on the latents of one pass: every crop's own, from (seed, its number),
+        whichever process has it."""
+        recipe, model, device = self.config.recipe, self.config.model, self.accelerator.device
         place = part * self.accelerator.num_processes + self.accelerator.process_index
         first = self.num_seen + place * self.micro_batch
-        pairs, noises = [], []
+        shapes = (
+            (2, model.bins, recipe.crop_columns),
+            (model.latent_dim, recipe.crop_columns // model.columns_per_latent),
+        )
+        pairs: list[tuple[Tensor, Tensor]] = []
+        noises: tuple[list[Tensor], list[Tensor]] = [], []
         for number in range(first, first + self.micro_batch):
-            words = np.random.SeedSequence((recipe.seed, number)).generate_state(2, np.uint64) >> np.uint64(1)
+            words = np.random.SeedSequence((recipe.seed, number)).generate_state(3, np.uint64) >> np.uint64(1)
             generator = torch.Generator().manual_seed(int(words[0]))
-            pairs.append(draw_sigmas(1, self.iteration / recipe.iterations, self.config.model, recipe, generator))
-            generator = torch.Generator(device).manual_seed(int(words[1]))
-            shape = (2, self.config.model.bins, recipe.crop_columns)
-            noises.append(torch.randn(shape, device=device, generator=generator))
+            pairs.append(draw_sigmas(1, self.iteration / recipe.iterations, model, recipe, generator))
+            for drawn, shape, word in zip(noises, shapes, words[1:], strict=True):
+                generator = torch.Generator(device).manual_seed(int(word))
+                drawn.append(torch.randn(shape, device=device, generator=generator))
         sigma, sigma_next = (torch.cat(levels).to(device) for levels in zip(*pairs, strict=True))
-        return sigma, sigma_next, torch.stack(noises)
+        noise, of_latents = map(torch.stack, noises)
+        return sigma, sigma_next, noise, recipe.latent_noise * of_latents if recipe.latent_noise else None
 
     def iterate(self, batches: Iterator[Tensor], totals: Totals) -> bool:
         """One update of the weights; False if it was skipped for a loss or gradient that is not finite."""

@@ -72,7 +72,18 @@ def test_report_has_every_figure_and_a_row_for_what_failed(report: Path) -> None
     assert mini["means"]["visqol"]["mean"] == mini["files"][0]["visqol"] > 1
     assert min(mini["encode_rate"], mini["decode_rate"], opus["encode_rate"]) > 0
     assert 1e8 < mini["peak_bytes"] < 4e9
-    assert "- dac: " in (report / "report.md").read_text()
+    assert mini["latents"]["latent_dim"] == 64
+    assert 1 <= mini["latents"]["effective_dimension"] <= 64
+    assert mini["latents"]["seed_distance"] > 0
+    assert opus["latents"] is None
+    text = (report / "report.md").read_text()
+    assert "- dac: " in text
+    assert "mini beside the others" in text
+    # Of one file nobody can tell.
+    assert {row["verdict"] for row in opus["paired"].values()} == {"cannot tell"}
+    assert opus["paired"]["mel_distance"]["difference"] == pytest.approx(
+        mini["files"][0]["mel_distance"] - opus["files"][0]["mel_distance"]
+    )
 
 
 @posix

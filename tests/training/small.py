@@ -29,6 +29,7 @@ RECIPE = Recipe(
     workers=0,
     lr=1e-3,
     warmup=2,
+    latent_noise=0.05,
     precision="no",
     init="variance_preserving",
     log_every=1,

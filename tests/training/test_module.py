@@ -47,6 +47,17 @@ def test_a_loss_without_weight_is_not_computed(monkeypatch: pytest.MonkeyPatch) 
     assert set(alone.figures) == {"spectral"}
 
 
+def test_noise_on_the_latents_is_for_the_decoder_alone() -> None:
+    training, (audio, sigma, sigma_next, noise) = TrainingModule(small_model(), {}), module_inputs()
+    plain = training.batch(audio, sigma, sigma_next, noise)
+    silent, noisy = (
+        training.batch(audio, sigma, sigma_next, noise, level * torch.randn_like(plain.latents)) for level in (0.0, 0.5)
+    )
+    assert torch.equal(noisy.latents, plain.latents)
+    assert torch.equal(silent.decoded, plain.decoded)
+    assert not torch.allclose(noisy.decoded, plain.decoded, rtol=1e-2)
+
+
 def test_variance_preserving_weights() -> None:
     torch.manual_seed(0)
     model = Autoencoder(PRESETS["tiny"])

@@ -9,19 +9,34 @@ its loss and named figures. A new one takes a file, its line in `OBJECTIVES`, an
 
 from __future__ import annotations
 
+from .bands import Bands
 from .batch import Batch, Objective
 from .consistency import Consistency
 from .dimension import Dimension
+from .energy import Energy
 from .harmonic import Harmonic
 from .spectral import Spectral
 from .waveform import Waveform
 
 OBJECTIVES: dict[str, type[Objective]] = {
+    "bands": Bands,
     "consistency": Consistency,
     "dimension": Dimension,
+    "energy": Energy,
     "harmonic": Harmonic,
     "spectral": Spectral,
     "waveform": Waveform,
 }
 
-__all__ = ["OBJECTIVES", "Batch", "Consistency", "Dimension", "Harmonic", "Objective", "Spectral", "Waveform"]
+__all__ = [
+    "OBJECTIVES",
+    "Bands",
+    "Batch",
+    "Consistency",
+    "Dimension",
+    "Energy",
+    "Harmonic",
+    "Objective",
+    "Spectral",
+    "Waveform",
+]

@@ -36,9 +36,17 @@ class Batch:
     def decoded(self) -> Tensor:
         """The audio that one step from sigma_max gives, `[B, n - 2 edge]`. Computed once, whatever the number of
         objectives that look at it."""
+        return self._decoded(self.noise)
+
+    @cached_property
+    def decoded_again(self) -> Tensor:
+        """The same with other noise; mirrored in time it is independent, and costs nothing."""
+        return self._decoded(self.noise.flip(-1))
+
+    def _decoded(self, noise: Tensor) -> Tensor:
         sigma_max = self.model.config.sigma_max
-        level = self.noise.new_full((len(self.noise),), sigma_max)
-        return self.audio_of(self.model.denoise(sigma_max * self.noise, level, self.pyramid))
+        level = noise.new_full((len(noise),), sigma_max)
+        return self.audio_of(self.model.denoise(sigma_max * noise, level, self.pyramid))
 
     @property
     def original(self) -> Tensor:

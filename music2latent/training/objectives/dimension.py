@@ -1,8 +1,4 @@
-"""The effective dimension of the latents: how many of their directions carry variance.
-
-The participation ratio of a covariance C of D channels is tr(C)^2 / tr(C^2): D if all eigenvalues are equal, 1 if one
-is all there is.
-"""
+"""How many directions of the latents carry variance."""
 
 from __future__ import annotations
 
@@ -10,16 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ...covariance import effective_dimension
 from ..ranges import WEIGHT, within
 from .batch import Batch
-
-
-def effective_dimension(latents: Tensor) -> Tensor:
-    """Participation ratio over all items and times of latents `[B, D, L]`."""
-    points = latents.double().transpose(0, 1).flatten(1)  # [D, B L]; autocast leaves float64 alone
-    points = points - points.mean(1, keepdim=True)
-    covariance = points @ points.T
-    return covariance.diagonal().sum().square() / covariance.square().sum()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,56 @@
+"""Levels in narrow bands, equally wide to the ear: what a constant-Q spectrogram shows of the decoded audio."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from ...stft import SILENT, magnitudes
+from ..ranges import WEIGHT, WINDOWS, within
+from .batch import Batch
+
+
+@cache
+def band_filters(n_fft: int, sample_rate: int, per_octave: int) -> Tensor:
+    """Triangles over log frequency, `[bands, n_fft / 2 + 1]`, from where they are two bins wide up to half the rate."""
+    bins = torch.arange(1, n_fft // 2 + 1) * (sample_rate / n_fft)
+    lowest = 2 * sample_rate / n_fft / (2 ** (1 / per_octave) - 1)
+    centres = lowest * 2 ** (torch.arange(math.floor(per_octave * math.log2(sample_rate / 2 / lowest))) / per_octave)
+    distance = per_octave * (bins / centres[:, None]).log2().abs()
+    return torch.nn.functional.pad((1 - distance).clamp(min=0), (1, 0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bands:
+    """The audio that one step from sigma_max gives shall have the original's levels in every band that is heard."""
+
+    weight: float = within(1.0, *WEIGHT)
+    """Factor on this loss; 0 leaves it out."""
+    sizes: tuple[int, ...] = within((2048, 4096, 8192), *WINDOWS)
+    """Window lengths in samples; crops must be longer than the longest. Longer ones have lower bands."""
+    per_octave: int = within(24, 1, 96)
+    """Bands per octave."""
+    decibels: float = within(80.0, 1.0, 200.0)
+    """Levels so far under the crop's loudest band are not told apart."""
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean difference of levels in units of 10 dB; no further figures."""
+        total = batch.audio.new_zeros(())
+        for size in self.sizes:
+            found = self._levels(batch.decoded, size, batch)
+            with torch.no_grad():
+                wanted = self._levels(batch.original, size, batch)
+                floor = wanted.amax((1, 2), keepdim=True) - self.decibels
+            difference = torch.maximum(found, floor) - torch.maximum(wanted, floor)
+            total = total + difference.abs().mean() / (10 * len(self.sizes))
+        return total, {}
+
+    def _levels(self, audio: Tensor, size: int, batch: Batch) -> Tensor:
+        """dB, `[B, T, bands]`."""
+        filters = band_filters(size, batch.model.config.sample_rate, self.per_octave).to(audio.device)
+        power = magnitudes(audio, size, pad=True).square() @ filters.T
+        return 10 * (power + SILENT**2).log10()
