@@ -13,9 +13,11 @@ import platform
 import signal
 import statistics
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import count, repeat
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,9 @@ from .peers import make_codec
 from .sound import Sound
 
 logger = logging.getLogger(__name__)
+
+FILES_PER_WORKER = 4
+"""Fewer are measured sooner than another process starts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,28 +149,31 @@ def evaluate(inputs: list[Path], settings: Settings, folder: Path, progress: Nam
     if distances:
         _write(folder / "originals", (piece.read() for piece in pieces), pieces)
     rows: list[dict[str, Any]] = []
-    for number, name in enumerate(settings.codecs):
+    with _several(len(pieces)) as map_files:
+        for number, name in enumerate(settings.codecs):
 
-        def tell(what: str, done: float, number: int = number) -> None:
-            progress(what, (number + done) / len(settings.codecs))
+            def tell(what: str, done: float, number: int = number) -> None:
+                progress(what, (number + done) / len(settings.codecs))
 
-        tell(f"{name}: coding", 0.0)
-        result = _in_a_process(name, pieces, settings, folder / str(number))
-        if isinstance(result, str):
-            rows.append({"name": name, "error": result})
-            continue
-        for index, piece in enumerate(pieces):
-            tell(f"{name}: measuring", 0.5 + 0.5 * index / len(pieces))
-            _measure(result["files"][index], piece, folder / str(number), index)
-        row = {"name": name, **_summed_up(result, pieces)}
-        if rows and "error" not in rows[0]:
-            row["paired"] = compare(rows[0]["files"], row["files"])
-        if distances:
-            places = (folder / str(number) / f"{index}-0.npy" for index in range(len(pieces)))
-            _write(folder / f"{number}-wav", (torch.from_numpy(np.load(place)) for place in places), pieces)
-            pair = folder / "originals", folder / f"{number}-wav"
-            row["fad"] = {network: distance(*pair) for network, distance in distances.items()}
-        rows.append(row)
+            tell(f"{name}: coding", 0.0)
+            place = folder / str(number)
+            result = _in_a_process(name, pieces, settings, place)
+            if isinstance(result, str):
+                rows.append({"name": name, "error": result})
+                continue
+            files = []
+            for file in map_files(_measure, result["files"], pieces, repeat(place), count()):
+                files.append(file)
+                tell(f"{name}: measuring", 0.5 + 0.5 * len(files) / len(pieces))
+            row = {"name": name, **_summed_up(result | {"files": files}, pieces)}
+            if rows and "error" not in rows[0]:
+                row["paired"] = compare(rows[0]["files"], row["files"])
+            if distances:
+                first_seeds = (place / f"{index}-0.npy" for index in range(len(pieces)))
+                _write(folder / f"{number}-wav", (torch.from_numpy(np.load(file)) for file in first_seeds), pieces)
+                pair = folder / "originals", folder / f"{number}-wav"
+                row["fad"] = {network: distance(*pair) for network, distance in distances.items()}
+            rows.append(row)
     return {
         "settings": asdict(settings),
         "machine": {
@@ -179,15 +187,34 @@ def evaluate(inputs: list[Path], settings: Settings, folder: Path, progress: Nam
     }
 
 
-def _measure(file: dict[str, Any], piece: Piece, folder: Path, index: int) -> None:
-    """Add the figures of one file to what coding gave."""
+def _measure(file: dict[str, Any], piece: Piece, folder: Path, index: int) -> dict[str, Any]:
+    """What coding gave of one file, and its figures."""
     original = Sound(piece.read(), piece.sample_rate)
     decoded = [torch.from_numpy(np.load(folder / f"{index}-{seed}.npy")) for seed in range(len(file["seeds"]))]
-    for facts, audio_of_seed in zip(file["seeds"], decoded, strict=True):
-        facts |= metrics.measure(Sound(audio_of_seed, piece.sample_rate), original)
-    if len(decoded) > 1:
-        apart = float(log_spectral_distance(decoded[0], decoded[1]).mean())
-        file["seed_distance"] = apart / file["seeds"][0]["log_spectral_distance"]
+    seeds = [metrics.measure(Sound(one, piece.sample_rate), original) for one in decoded]
+    if len(decoded) < 2:
+        return file | {"seeds": seeds}
+    apart = float(log_spectral_distance(decoded[0], decoded[1]).mean())
+    return file | {"seeds": seeds, "seed_distance": apart / seeds[0]["log_spectral_distance"]}
+
+
+@contextmanager
+def _several(files: int) -> Iterator[Callable[..., Iterable[dict[str, Any]]]]:
+    """`map`, over several files at once where there are enough to pay for processes."""
+    workers = min(torch.get_num_threads(), files // FILES_PER_WORKER)
+    if workers < 2:
+        yield map
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin_measuring) as pool:
+        try:
+            yield pool.map
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _begin_measuring() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends this one
+    torch.set_num_threads(1)
 
 
 def _write(folder: Path, sounds: Iterable[torch.Tensor], pieces: list[Piece]) -> None:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from itertools import count, repeat
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 
 from music2latent.audio import open_audio, write_audio
 from music2latent.errors import InputError
-from music2latent.evaluation.evaluate import Settings, choose, interval
+from music2latent.evaluation.evaluate import Settings, _measure, _several, choose, interval
 from music2latent.evaluation.metrics import METRICS
 
 from ..helpers import CLIP, INTERRUPTED, posix, sound
@@ -84,6 +85,22 @@ def test_report_has_every_figure_and_a_row_for_what_failed(report: Path) -> None
     assert opus["paired"]["mel_distance"]["difference"] == pytest.approx(
         mini["files"][0]["mel_distance"] - opus["files"][0]["mel_distance"]
     )
+
+
+def test_many_files_are_measured_at_once_with_the_same_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(8):
+        write_audio(tmp_path / f"{number}.wav", [sound(1, 22050)], 44100, 1, 22050)
+        np.save(tmp_path / f"{number}-0.npy", sound(1, 22050) * (number + 1) / 9)
+    files, pieces = [{"seeds": [{}], "number": number} for number in range(8)], choose([tmp_path], Settings(codecs=()))
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    with _several(8) as map_files:
+        assert map_files is not map
+        found = list(map_files(_measure, files, pieces, repeat(tmp_path), count()))
+    assert [file["number"] for file in found] == list(range(8))
+    for one, other in zip(found, map(_measure, files, pieces, repeat(tmp_path), count()), strict=True):
+        assert one["seeds"][0] == pytest.approx(other["seeds"][0], rel=1e-5, nan_ok=True)
+    with _several(3) as map_files:
+        assert map_files is map
 
 
 @posix
