@@ -25,22 +25,11 @@ from music2latent.latents import Latents
 from music2latent.noise import keyed_noise
 from music2latent.pretrained import load_checkpoint
 
+from .browser import CHROMIUM, FLAGS
 from .helpers import CLIP
 
 WEB = Path(__file__).parent.parent / "web"
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-]
+MICROPHONE = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
 SECONDS, SEED = 3, 7
 LATENTS, AUDIO = 3e-3, 2e-2
 """How far the page may be from Python, as norms, relative: its weights are float16. Seen: 8e-4, 5e-3."""
@@ -164,7 +153,7 @@ def browser() -> Iterator[Any]:
     if not CHROMIUM:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *MICROPHONE])
         yield browser
         browser.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,18 +18,16 @@ from music2latent import EncoderDecoder, Latents
 from music2latent.demo.edits import add_noise, mix, scale, stretch, swap_halves
 from music2latent.demo.server import serving
 
+from ..browser import CHROMIUM, FLAGS
 from ..helpers import audio_file, sound
 from .places import free_port, tidied
 
 pytest.importorskip("gradio", reason="the extra demo is not installed")
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no chromium; apt-get install chromium"),
     pytest.mark.filterwarnings("ignore"),  # of Gradio and what it is made of
 ]
-# Without these Chromium asks its maker's servers at every start.
-QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
 SECONDS = 10
 """Limit of the page under test, for stereo."""
 
@@ -54,7 +51,7 @@ def url(tiny: EncoderDecoder, mini: EncoderDecoder) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
-        options = [*QUIET.split(), "--disable-component-update", "--autoplay-policy=no-user-gesture-required"]
+        options = [*FLAGS, "--autoplay-policy=no-user-gesture-required"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         yield browser
         browser.close()

@@ -12,9 +12,8 @@ from PIL import Image
 
 from music2latent.evaluation.report import COLOURS
 
+from ..browser import CHROMIUM, FLAGS
 from ..helpers import CLIP, Result
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def test_refuses_to_replace_a_report(report: Path) -> None:
@@ -23,7 +22,7 @@ def test_refuses_to_replace_a_report(report: Path) -> None:
     assert "exists already" in done.err
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+@pytest.mark.skipif(not CHROMIUM, reason="no chromium")
 def test_a_browser_shows_the_page_and_can_play_everything(report: Path, tmp_path: Path) -> None:
     """Every player is told to load its file; what the browser found is written into the page and read from there."""
     page = (report / "index.html").read_text()
@@ -38,7 +37,7 @@ def test_a_browser_shows_the_page_and_can_play_everything(report: Path, tmp_path
     folder = tmp_path / "page"
     shutil.copytree(report, folder)
     (folder / "index.html").write_text(page + probe)
-    command = [CHROMIUM or "", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'user'}"]
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'user'}"]
     command += ["--virtual-time-budget=20000", "--dump-dom", (folder / "index.html").as_uri()]
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     durations = re.search(r"<title>durations (.*)</title>", dom)

@@ -60,6 +60,7 @@ class Ray:
 def _connected(address: str | None) -> Any:
     require("ray")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # beside our own progress; each data set sets its level anew
     import ray
 
     if not ray.is_initialized():
@@ -67,7 +68,6 @@ def _connected(address: str | None) -> Any:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise InputError(f"no Ray cluster at {address}: {' '.join(str(error).split())[:200]}") from error
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     return ray
