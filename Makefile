@@ -52,7 +52,7 @@ web: .venv/dev.done
 evaluate: .venv/dev.done
 	$(BIN)/python scripts/corpus.py build/corpus
 	$(BIN)/music2latent evaluate build/corpus/validation/music build/corpus/validation/speech --limit 16 --seconds 8 \
-		--min-seconds 1.5 --model mini mini@int8 mini@2 mini@4 --against opus:6 opus:12 --seeds 2 --examples 4 \
+		--min-seconds 1.5 --model mini mini@int8 --against opus:6 opus:12 --seeds 2 --examples 4 \
 		--output docs/evaluation --force
 	$(BIN)/python scripts/probe_sets.py notes build/notes
 	$(BIN)/python scripts/probe_sets.py languages build/corpus build/languages

@@ -19,8 +19,8 @@ from ..stft import magnitudes
 SECONDS = 20.0
 """Longer audio is shown up to here."""
 
-N_FFT = 2048
-"""Samples in a window of the spectrograms."""
+N_FFT = 4096
+"""Samples in a window of the spectrograms: long enough to tell partials apart."""
 
 
 def plot_reconstruction(original: Path, reconstruction: Path, latents: Latents, target: Path) -> None:
