@@ -33,6 +33,7 @@ from music2latent.audio import FORMATS as AUDIO
 from music2latent.audio import open_audio, read_whole
 from music2latent.checkpoint import Checkpoint
 from music2latent.evaluation.metrics import METRICS, measure
+from music2latent.evaluation.sound import Sound
 from music2latent.export.fourier import Fourier
 from music2latent.export.model import FORMATS, NN_TILDE, export_model
 from music2latent.export.parity import example
@@ -125,7 +126,8 @@ def quality(codec: EncoderDecoder, folder: Path, clips: list[Path]) -> Iterator[
         rows = []
         for clip in clips:
             audio = read_whole(open_audio(clip), rate)[:1, : SECONDS * rate]
-            rows.append(list(measure(torch.from_numpy(code(audio)), torch.from_numpy(audio), rate).values()))
+            sounds = (Sound(torch.from_numpy(one), rate) for one in (code(audio), audio))
+            rows.append(list(measure(*sounds).values()))
         yield f"| {name} | " + " | ".join(f"{mean:.3f}" for mean in np.nanmean(rows, axis=0)) + " |"
 
 

@@ -21,9 +21,10 @@ from torch import Tensor
 
 from music2latent import EncoderDecoder
 from music2latent.chunks import ChunkPlan
-from music2latent.evaluation.evaluate import Settings, choose
 from music2latent.evaluation.metrics import multi_resolution_stft
 from music2latent.evaluation.peers import Ours
+from music2latent.evaluation.pieces import choose
+from music2latent.evaluation.sound import Sound
 from music2latent.pretrained import load_checkpoint
 from music2latent.stft import log_spectral_distance
 
@@ -66,9 +67,7 @@ def main(
 ) -> None:
     """Measure and write the table."""
     checkpoint = load_checkpoint(model)
-    pieces = choose(
-        folders or [HERE.parent / "examples"], Settings(codecs=(), limit=limit, seconds=seconds, min_seconds=seconds)
-    )
+    pieces = choose(folders or [HERE.parent / "examples"], limit=limit, seconds=seconds, min_seconds=seconds)
     rows: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in VARIANTS}
     for piece in pieces:
         reference, whole = piece.read()[:1], None
@@ -85,7 +84,7 @@ def main(
             rows[name].append(
                 (
                     log_spectral_distance(found, reference).mean().item(),
-                    multi_resolution_stft(found, reference, piece.sample_rate),
+                    multi_resolution_stft(*(Sound(audio, piece.sample_rate) for audio in (found, reference))),
                     log_spectral_distance(found, whole).mean().item(),
                     jump(found[0], reference[0], seams) if seams else 0.0,
                 )

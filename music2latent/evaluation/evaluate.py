@@ -28,7 +28,6 @@ import torch
 from .. import __version__, audio
 from ..errors import InputError
 from ..extras import require
-from ..files import walk
 from ..progress import NamedProgress
 from ..stft import log_spectral_distance
 from . import metrics
@@ -36,32 +35,13 @@ from .frechet import make_distance
 from .latent_figures import latent_figures
 from .paired import compare
 from .peers import make_codec
+from .pieces import Piece, choose
 from .sound import Sound
 
 logger = logging.getLogger(__name__)
 
 FILES_PER_WORKER = 4
 """Fewer are measured sooner than another process starts."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Piece:
-    """What is coded of one file."""
-
-    path: str
-    sample_rate: int
-    start: int
-    num_samples: int
-    channels: int
-
-    @property
-    def seconds(self) -> float:
-        """Its length."""
-        return self.num_samples / self.sample_rate
-
-    def read(self) -> torch.Tensor:
-        """The samples, `[C, n]`."""
-        return torch.from_numpy(np.ascontiguousarray(audio.read_part(self.path, self.start, self.num_samples)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,55 +64,6 @@ class Settings:
     """Networks for the Fréchet Audio Distance, see `frechet`."""
 
 
-@contextmanager
-def _left_out(of_a_folder: bool) -> Iterator[None]:
-    """A file of a folder that cannot be read is a warning; one that was named, an error."""
-    try:
-        yield
-    except InputError as error:
-        if not of_a_folder:
-            raise
-        logger.warning("left out: %s", error)
-
-
-def choose(inputs: list[Path], settings: Settings) -> list[Piece]:
-    """The pieces to code. Files of a folder that cannot be read are left out, with a warning.
-
-    Raises:
-        InputError: nothing there that can be read and is long enough.
-    """
-    pieces: list[Piece] = []
-    for path in inputs:
-        found = walk(path, audio.FORMATS) if path.is_dir() else [path]
-        sources = []
-        for file in found:
-            with _left_out(path.is_dir()):
-                if (source := audio.open_audio(file)).duration >= settings.min_seconds:
-                    sources.append((file, source))
-        if not sources:
-            raise InputError(f"{path}: no audio of {settings.min_seconds:g} s or more; looked for {audio.FORMATS}")
-        count = min(settings.limit or len(sources), len(sources))
-        for index in np.linspace(0, len(sources) - 1, count).round().astype(int):
-            file, source = sources[index]
-            wanted = source.num_samples
-            if settings.seconds is not None:
-                wanted = min(wanted, round(settings.seconds * source.sample_rate))
-            start = (source.num_samples - wanted) // 2
-            piece = Piece(
-                path=str(file),
-                sample_rate=source.sample_rate,
-                start=start,
-                num_samples=wanted,
-                channels=source.channels,
-            )
-            with _left_out(path.is_dir()):
-                piece.read()
-                pieces.append(piece)
-    if not pieces:
-        raise InputError(f"{', '.join(map(str, inputs))}: no file could be read to its end; see the warnings")
-    return pieces
-
-
 def evaluate(inputs: list[Path], settings: Settings, folder: Path, progress: NamedProgress) -> dict[str, Any]:
     """Code and measure; every codec's reconstructions end up in `folder`, as NUMBER/INDEX-SEED.npy.
 
@@ -145,7 +76,7 @@ def evaluate(inputs: list[Path], settings: Settings, folder: Path, progress: Nam
     """
     require("evaluate")
     distances = {network: make_distance(network) for network in settings.fad}
-    pieces = choose(inputs, settings)
+    pieces = choose(inputs, limit=settings.limit, seconds=settings.seconds, min_seconds=settings.min_seconds)
     if distances:
         _write(folder / "originals", (piece.read() for piece in pieces), pieces)
     rows: list[dict[str, Any]] = []
@@ -195,7 +126,8 @@ def _measure(file: dict[str, Any], piece: Piece, folder: Path, index: int) -> di
     if len(decoded) < 2:
         return file | {"seeds": seeds}
     apart = float(log_spectral_distance(decoded[0], decoded[1]).mean())
-    return file | {"seeds": seeds, "seed_distance": apart / seeds[0]["log_spectral_distance"]}
+    away = seeds[0]["log_spectral_distance"]
+    return file | {"seeds": seeds, "seed_distance": apart / away if away else math.nan}
 
 
 @contextmanager

@@ -18,8 +18,9 @@ from .. import audio
 from ..files import replacing
 from ..progress import NamedProgress
 from ..resampling import resample
-from .evaluate import Piece, Settings, evaluate
+from .evaluate import Settings, evaluate
 from .metrics import DISTANCES, METRICS, TONAL, Metric
+from .pieces import Piece
 from .plot import log_frequency_decibels
 
 PLAYED_RATE = 48000

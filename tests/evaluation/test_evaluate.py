@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -15,24 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from music2latent.audio import open_audio, write_audio
-from music2latent.errors import InputError
-from music2latent.evaluation.evaluate import Settings, _measure, _several, choose, interval
+from music2latent.audio import write_audio
+from music2latent.evaluation.evaluate import _measure, _several, interval
 from music2latent.evaluation.metrics import METRICS
+from music2latent.evaluation.pieces import choose
 
 from ..helpers import CLIP, INTERRUPTED, posix, sound
-
-
-def test_pieces_come_from_the_middle_and_evenly(tmp_path: Path) -> None:
-    for name in "abcde":
-        shutil.copy(CLIP, tmp_path / f"{name}.ogg")
-    pieces = choose([tmp_path], Settings(codecs=(), limit=3, seconds=2.0))
-    assert [Path(piece.path).stem for piece in pieces] == ["a", "c", "e"]
-    source = open_audio(CLIP)
-    assert pieces[0].start == (source.num_samples - 2 * source.sample_rate) // 2
-    assert pieces[0].read().shape == (source.channels, 2 * source.sample_rate)
-    with pytest.raises(InputError, match=r"no audio of 1000 s or more"):
-        choose([tmp_path], Settings(codecs=(), min_seconds=1000))
 
 
 def test_intervals_cover_and_leave_nan_out() -> None:
@@ -44,22 +31,6 @@ def test_intervals_cover_and_leave_nan_out() -> None:
     draws = np.random.default_rng(0).normal(size=(200, 30))
     covered = [(one := interval(list(row)))["low"] <= 0 <= one["high"] for row in draws]
     assert 0.85 < np.mean(covered) < 1
-
-
-def test_a_damaged_file_of_a_folder_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    whole = CLIP.read_bytes()
-    (tmp_path / "a.ogg").write_bytes(whole)
-    write_audio(tmp_path / "b.wav", [sound(1, 9000)], 44100, 1, 9000)
-    (tmp_path / "c.flac").write_bytes(b"")
-    damaged = bytearray(whole)
-    damaged[len(damaged) // 2 : len(damaged) // 2 + 4096] = bytes(4096)  # pages lost, the length still there
-    (tmp_path / "d.ogg").write_bytes(damaged)
-    pieces = choose([tmp_path], Settings(codecs=()))
-    assert [Path(piece.path).name for piece in pieces] == ["a.ogg", "b.wav"]
-    assert "c.flac: an empty file" in caplog.text
-    assert "d.ogg: truncated, ends before sample" in caplog.text
-    with pytest.raises(InputError, match=r"c\.flac: an empty file"):  # named, it is an error
-        choose([tmp_path / "c.flac"], Settings(codecs=()))
 
 
 def test_report_has_every_figure_and_a_row_for_what_failed(report: Path) -> None:
@@ -91,7 +62,7 @@ def test_many_files_are_measured_at_once_with_the_same_figures(tmp_path: Path, m
     for number in range(8):
         write_audio(tmp_path / f"{number}.wav", [sound(1, 22050)], 44100, 1, 22050)
         np.save(tmp_path / f"{number}-0.npy", sound(1, 22050) * (number + 1) / 9)
-    files, pieces = [{"seeds": [{}], "number": number} for number in range(8)], choose([tmp_path], Settings(codecs=()))
+    files, pieces = [{"seeds": [{}], "number": number} for number in range(8)], choose([tmp_path])
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     with _several(8) as map_files:
         assert map_files is not map
