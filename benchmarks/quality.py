@@ -29,7 +29,7 @@ from music2latent.pretrained import load_checkpoint
 from music2latent.stft import log_spectral_distance
 
 HERE = Path(__file__).parent
-WHOLE = ChunkPlan(10**6, 0)
+WHOLE = ChunkPlan(4096, 0)
 VARIANTS = {
     "float32, whole file": ("float32", WHOLE),
     "bfloat16, whole file": ("bfloat16", WHOLE),
