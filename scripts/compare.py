@@ -23,6 +23,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "harmonic": HARMONIC,
     "harmonic-spectral": ("objectives.spectral.weight=0.3", "objectives.harmonic.weight=1"),
     "harmonic-dimension": (*HARMONIC, "objectives.dimension.weight=0.1"),
+    "harmonic-readout": (*HARMONIC, "objectives.readout.weight=0.3"),
     "harmonic-noise": (*HARMONIC, "latent_noise=0.1"),
     "harmonic-waveform": (*HARMONIC, "objectives.waveform.weight=0.3"),
     "harmonic-energy": (*HARMONIC, "objectives.energy.weight=0.5"),

@@ -57,6 +57,8 @@ class Recipe:
     init: str = one_of("default", "variance_preserving")
     """`default`, the framework's, or `variance_preserving` (std = 1 / sqrt(fan-in)), for high learning rates."""
 
+    freeze_encoder: bool = False
+    """Train upsampler and denoiser alone."""
     latent_noise: float = within(0.0, 0.0, 10.0)
     """Standard deviation of noise on the latents, which are in (-1, 1), before they are decoded."""
 

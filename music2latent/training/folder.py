@@ -25,10 +25,11 @@ from ..errors import InputError, check_name
 from ..files import replacing
 from .config import TrainingConfig
 
-RUN_VERSION = 2
+RUN_VERSION = 3
+WEIGHTS = ("model", "heads", "ema")
 STATE = {
     **{"version": int, "config": str, "iteration": int, "num_seen": int, "best": float},
-    **dict.fromkeys(("model", "ema", "optimizer", "schedule", "scaler"), dict),
+    **dict.fromkeys((*WEIGHTS, "optimizer", "schedule", "scaler"), dict),
 }
 """What `last.pt` and `best.pt` hold: tensors, numbers and JSON, so that reading them runs no code."""
 MAY_CHANGE = {"iterations", "workers", "log_every", "validate_every", "save_every", "max_bad_iterations", "compile"}
@@ -110,11 +111,11 @@ def read_state(path: Path) -> dict[str, Any]:
         version is None
         or not all(isinstance(state.get(key), kind) for key, kind in STATE.items())
         or not 0 <= min(state["iteration"], state["num_seen"]) <= max(state["iteration"], state["num_seen"]) < 2**53
-        or not all(isinstance(weight, Tensor) for part in ("model", "ema") for weight in state[part].values())
+        or not all(isinstance(weight, Tensor) for part in WEIGHTS for weight in state[part].values())
         or math.isnan(state["best"])
     ):
         raise InputError(f"{path}: not a checkpoint of music2latent train; move it away, or choose another --output")
-    broken = [key for part in ("model", "ema") for key, weight in state[part].items() if not weight.isfinite().all()]
+    broken = [key for part in WEIGHTS for key, weight in state[part].items() if not weight.isfinite().all()]
     if broken:
         raise InputError(
             f"{path}: {len(broken)} weights are not finite, {broken[0]!r:.80} the first; move it away to begin anew"

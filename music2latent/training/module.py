@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .. import spectrogram
 from ..autoencoder import Autoencoder
 from .config import Recipe
-from .objectives import Batch, Objective
+from .objectives import Batch, Headed, Objective
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ class TrainingModule(nn.Module):
         super().__init__()
         self.model = model
         self.objectives = {name: objective for name, objective in objectives.items() if objective.weight}
+        self.heads = nn.ModuleDict(
+            {name: one.head(model.config) for name, one in self.objectives.items() if isinstance(one, Headed)}
+        )
         for name, parameter in model.decoder.bottleneck_layers.named_parameters():
             if ".proj_emb." in name:  # stored, but used by nothing; parallel training would wait for its gradient
                 parameter.requires_grad_(False)
@@ -51,7 +54,8 @@ class TrainingModule(nn.Module):
             audio=audio,
             x=x,
             latents=latents,
-            pyramid=self.model.decoder(latents if latent_noise is None else latents + latent_noise),
+            latent_noise=latent_noise,
+            heads=dict(self.heads.items()),
             sigma=sigma,
             sigma_next=sigma_next,
             noise=noise,

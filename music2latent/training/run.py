@@ -91,15 +91,15 @@ class Run:
             torch.manual_seed(recipe.seed)
             self.model = Autoencoder(config.model)
             initialise(self.model, recipe)
+        self.model.encoder.requires_grad_(not recipe.freeze_encoder)
         if recipe.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.to(accelerator.device)
         self.ema: AveragedModel = averaged(self.model, recipe.ema_decay)
-        training: nn.Module = TrainingModule(self.model, config.objectives)
-        if recipe.compile:
-            training = torch.compile(training)  # type: ignore[assignment]
-        self.training = accelerator.prepare(training)
-        self.flat = flattened(self.model)  # after Accelerate, which moves parameters
+        training = TrainingModule(self.model, config.objectives)
+        self.heads = training.heads
+        self.training = accelerator.prepare(torch.compile(training) if recipe.compile else training)
+        self.flat = flattened(nn.ModuleList([self.model, self.heads]))  # after Accelerate, which moves parameters
         self.optimizer = torch.optim.RAdam([self.flat], lr=recipe.lr, betas=(recipe.beta1, recipe.beta2))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda i: learning_rate(i, recipe))
         self.prepared = accelerator.prepare(self.optimizer)
@@ -120,6 +120,7 @@ class Run:
             "num_seen": self.num_seen,
             "best": self.best,
             "model": self.model.state_dict(),
+            "heads": self.heads.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -153,6 +154,7 @@ class Run:
         state = self._read(last)
         try:
             self.model.load_state_dict(state["model"])
+            self.heads.load_state_dict(state["heads"])
             self.ema.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])

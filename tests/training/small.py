@@ -14,7 +14,7 @@ from music2latent.training.config import Recipe, TrainingConfig
 from music2latent.training.folder import read_state
 from music2latent.training.loop import train
 from music2latent.training.module import TrainingModule
-from music2latent.training.objectives import Batch, Consistency, Objective, Spectral
+from music2latent.training.objectives import Batch, Consistency, Objective, Readout, Spectral
 
 from ..helpers import sound
 
@@ -37,7 +37,11 @@ RECIPE = Recipe(
     save_every=1,
 )
 SPECTRAL = Spectral(weight=0.5, sizes=(64, 128))
-OBJECTIVES: dict[str, Objective] = {"consistency": Consistency(), "spectral": SPECTRAL}
+OBJECTIVES: dict[str, Objective] = {
+    "consistency": Consistency(),
+    "spectral": SPECTRAL,
+    "readout": Readout(weight=0.1),  # which has layers of its own
+}
 CONFIG = TrainingConfig(SMALL, RECIPE, OBJECTIVES)
 OFFICIAL = PRESETS["official"]
 
@@ -69,7 +73,7 @@ def train_small(data: Path, run: Path, config: TrainingConfig = CONFIG, **option
 
 def run_state(run: Path) -> dict[str, torch.Tensor]:
     state = read_state(run / "last.pt")
-    return {f"{part}.{key}": value for part in ("model", "ema") for key, value in state[part].items()}
+    return {f"{part}.{key}": value for part in ("model", "heads", "ema") for key, value in state[part].items()}
 
 
 def train_command(data: Path, run: Path, *settings: str) -> list[str]:

@@ -14,7 +14,7 @@ import torch
 
 from music2latent import InputError
 from music2latent.training.data import index_folder
-from music2latent.training.folder import RunFacts, locked, read_run, read_state, write_run
+from music2latent.training.folder import RUN_VERSION, RunFacts, locked, read_run, read_state, write_run
 from music2latent.training.loop import make_accelerator
 from music2latent.training.run import Run
 
@@ -31,9 +31,9 @@ def test_another_configuration_is_refused(data: Path, tmp_path: Path) -> None:
     before = (tmp_path / "run" / "last.pt").read_bytes()
     with pytest.raises(InputError, match=r"training.lr was 0.001, now 0.5; choose another --output"):
         train_small(data, tmp_path / "run", replace(CONFIG, recipe=replace(RECIPE, lr=0.5)))
-    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True) | {"version": 3}
+    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True) | {"version": RUN_VERSION + 1}
     torch.save(state, tmp_path / "run" / "last.pt")
-    with pytest.raises(InputError, match="written by version 3 of the trainer, this one reads 2"):
+    with pytest.raises(InputError, match=f"written by version {RUN_VERSION + 1} of the trainer, this one reads {RUN_VERSION}"):
         train_small(data, tmp_path / "run")
     (tmp_path / "run" / "last.pt").write_bytes(before[:1000])
     with pytest.raises(InputError, match="damaged, or not a training checkpoint"):

@@ -78,6 +78,19 @@ def test_fine_tuning_from_an_official_checkpoint(data: Path, tmp_path: Path) -> 
         train_small(data, tmp_path / "other", init_from=str(tmp_path / "official.pt"))
 
 
+def test_a_frozen_encoder_stays_what_it_is(data: Path, tmp_path: Path) -> None:
+    start = replace(reference_checkpoint("tiny"), config=SMALL, state_dict=small_model().state_dict())
+    write_safetensors(tmp_path / "start.safetensors", start)
+    config = replace(CONFIG, recipe=replace(RECIPE, iterations=2, freeze_encoder=True))
+    train_small(data, tmp_path / "run", config, init_from=str(tmp_path / "start.safetensors"))
+    state = run_state(tmp_path / "run")
+    for key, weight in start.state_dict.items():
+        for found in (state[f"model.{key}"], state[f"ema.module.{key}"]):
+            if key.startswith("encoder."):
+                assert torch.equal(found, weight), key
+    assert not torch.equal(state["model.conv_inp.weight"], start.state_dict["conv_inp.weight"])
+
+
 def test_fine_tuning_is_measured_before_it_begins(data: Path, tmp_path: Path) -> None:
     """So that best.pt is never worse than what it started from."""
     start = replace(reference_checkpoint("tiny"), config=SMALL, state_dict=small_model().state_dict())

@@ -10,11 +10,12 @@ its loss and named figures. A new one takes a file, its line in `OBJECTIVES`, an
 from __future__ import annotations
 
 from .bands import Bands
-from .batch import Batch, Objective
+from .batch import Batch, Headed, Objective
 from .consistency import Consistency
 from .dimension import Dimension
 from .energy import Energy
 from .harmonic import Harmonic
+from .readout import Readout
 from .spectral import Spectral
 from .waveform import Waveform
 
@@ -24,6 +25,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "dimension": Dimension,
     "energy": Energy,
     "harmonic": Harmonic,
+    "readout": Readout,
     "spectral": Spectral,
     "waveform": Waveform,
 }
@@ -36,7 +38,9 @@ __all__ = [
     "Dimension",
     "Energy",
     "Harmonic",
+    "Headed",
     "Objective",
+    "Readout",
     "Spectral",
     "Waveform",
 ]

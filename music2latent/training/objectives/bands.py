@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,13 +16,16 @@ from .batch import Batch
 
 
 @cache
-def band_filters(n_fft: int, sample_rate: int, per_octave: int) -> Tensor:
-    """Triangles over log frequency, `[bands, n_fft / 2 + 1]`, from where they are two bins wide up to half the rate."""
-    bins = torch.arange(1, n_fft // 2 + 1) * (sample_rate / n_fft)
+def band_filters(n_fft: int, sample_rate: int, per_octave: int) -> np.ndarray:
+    """Triangles over log frequency, `[bands, n_fft / 2 + 1]`, from where they are two bins wide up to half the rate.
+
+    An array: a tensor made while costs are counted, where tensors have no values, would be kept.
+    """
+    bins = np.arange(1, n_fft // 2 + 1) * (sample_rate / n_fft)
     lowest = 2 * sample_rate / n_fft / (2 ** (1 / per_octave) - 1)
-    centres = lowest * 2 ** (torch.arange(math.floor(per_octave * math.log2(sample_rate / 2 / lowest))) / per_octave)
-    distance = per_octave * (bins / centres[:, None]).log2().abs()
-    return torch.nn.functional.pad((1 - distance).clamp(min=0), (1, 0))
+    centres = lowest * 2 ** (np.arange(math.floor(per_octave * math.log2(sample_rate / 2 / lowest))) / per_octave)
+    distance = per_octave * np.abs(np.log2(bins / centres[:, None]))
+    return np.pad(np.maximum(1 - distance, 0), ((0, 0), (1, 0))).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,8 @@ class Bands:
 
     def _levels(self, audio: Tensor, size: int, batch: Batch) -> Tensor:
         """dB, `[B, T, bands]`."""
-        filters = band_filters(size, batch.model.config.sample_rate, self.per_octave).to(audio.device)
+        filters = torch.as_tensor(
+            band_filters(size, batch.model.config.sample_rate, self.per_octave), device=audio.device
+        )
         power = magnitudes(audio, size, pad=True).square() @ filters.T
         return 10 * (power + SILENT**2).log10()

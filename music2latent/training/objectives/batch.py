@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ... import spectrogram
 from ...autoencoder import Autoencoder
+from ...config import ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """A batch of crops, noise for it, and what encoder and upsampler made of it, with gradients."""
+    """A batch of crops, noise for it, and what the encoder made of it, with gradients."""
 
     model: Autoencoder
     audio: Tensor
@@ -23,14 +25,21 @@ class Batch:
     """Its spectrogram, `[B, 2, F, T]`."""
     latents: Tensor
     """`[B, D, L]` in (-1, 1)."""
-    pyramid: list[Tensor]
-    """The upsampler's maps."""
+    latent_noise: Tensor | None = None
+    """Noise that is added to the latents before they are decoded, `[B, D, L]`."""
+    heads: Mapping[str, nn.Module] = field(default_factory=dict)
+    """Layers that objectives train beside the model, by the objective's name."""
     sigma: Tensor
     """Noise levels, `[B]` float64."""
     sigma_next: Tensor
     """The next lower levels, `[B]` float64."""
     noise: Tensor
     """Standard normal, `[B, 2, F, T]`."""
+
+    @cached_property
+    def pyramid(self) -> list[Tensor]:
+        """The upsampler's maps. Not computed where objectives look at the latents alone."""
+        return self.model.decoder(self.latents if self.latent_noise is None else self.latents + self.latent_noise)
 
     @cached_property
     def decoded(self) -> Tensor:
@@ -70,3 +79,11 @@ class Objective(Protocol):
 
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, a scalar, and figures to log by name."""
+
+
+@runtime_checkable
+class Headed(Protocol):
+    """An objective with layers of its own, which are trained beside the model and left behind with the run."""
+
+    def head(self, config: ModelConfig) -> nn.Module:
+        """New ones, for a model of this configuration; `Batch.heads` has them."""
