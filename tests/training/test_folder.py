@@ -33,7 +33,9 @@ def test_another_configuration_is_refused(data: Path, tmp_path: Path) -> None:
         train_small(data, tmp_path / "run", replace(CONFIG, recipe=replace(RECIPE, lr=0.5)))
     state = torch.load(tmp_path / "run" / "last.pt", weights_only=True) | {"version": RUN_VERSION + 1}
     torch.save(state, tmp_path / "run" / "last.pt")
-    with pytest.raises(InputError, match=f"written by version {RUN_VERSION + 1} of the trainer, this one reads {RUN_VERSION}"):
+    with pytest.raises(
+        InputError, match=f"written by version {RUN_VERSION + 1} of the trainer, this one reads {RUN_VERSION}"
+    ):
         train_small(data, tmp_path / "run")
     (tmp_path / "run" / "last.pt").write_bytes(before[:1000])
     with pytest.raises(InputError, match="damaged, or not a training checkpoint"):
