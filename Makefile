@@ -12,6 +12,7 @@ SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := .venv/$(SCRIPTS)
 SETUP := pyproject.toml $(CONSTRAINTS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# --no-compile below: Python compiles what it imports, pip would compile all of 3 GB
 
 .PHONY: demo test check-architecture lint format docs tutorial web wheel evaluate bench clean
 
@@ -70,7 +71,7 @@ wheel: .venv/dev.done
 	rm -rf build/wheel && mkdir -p build/wheel
 	$(BIN)/python -m build --wheel --outdir build/wheel .
 	$(PYTHON) -m venv build/wheel/venv
-	build/wheel/venv/$(SCRIPTS)/pip install -q -c $(CONSTRAINTS) build/wheel/*.whl
+	build/wheel/venv/$(SCRIPTS)/pip install -q --no-compile -c $(CONSTRAINTS) build/wheel/*.whl
 	cd build/wheel && venv/$(SCRIPTS)/music2latent reconstruct ../../examples/clip.ogg --output out/clip.flac
 	cd build/wheel && venv/$(SCRIPTS)/music2latent info mini out/clip.flac
 	cd build/wheel && venv/$(SCRIPTS)/music2latent train tiny --dry-run
@@ -83,11 +84,11 @@ $(BIN)/pip:
 	$(PYTHON) -m venv .venv
 
 .venv/demo.done: $(BIN)/pip $(SETUP)
-	$(BIN)/pip install -q -c $(CONSTRAINTS) -e '.[plot]'
+	$(BIN)/pip install -q --no-compile -c $(CONSTRAINTS) -e '.[plot]'
 	touch $@
 
 .venv/dev.done: $(BIN)/pip $(SETUP)
-	$(BIN)/pip install -q -c $(CONSTRAINTS) -e '.[dev]'
+	$(BIN)/pip install -q --no-compile -c $(CONSTRAINTS) -e '.[dev]'
 	@# without what it pins; tests stand in for its CUDA parts
-	$(BIN)/pip install -q --no-deps stable-audio-tools==0.0.19 einops einops-exts alias-free-torch nn-tilde cached-conv
+	$(BIN)/pip install -q --no-compile --no-deps stable-audio-tools==0.0.19 einops einops-exts alias-free-torch nn-tilde cached-conv
 	touch $@ .venv/demo.done
