@@ -103,4 +103,4 @@ class Readout:
         read, others = batch.heads["readout"](batch.latents).transpose(1, 2).split([fine.shape[2], coarse.shape[2]], 2)
         wrong = (fine_structure(read) - structure).square().mean()
         loss = (read - fine).square().mean() + (others - coarse).square().mean() + self.fine * wrong
-        return loss, {"unread": wrong / structure.square().mean()}
+        return loss, {"unread": wrong / structure.square().mean().clamp(min=1e-9)}
