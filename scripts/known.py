@@ -18,6 +18,7 @@ from torch import Tensor
 
 from music2latent import spectrogram
 from music2latent.autoencoder import Autoencoder
+from music2latent.devices import keep_freed_memory
 from music2latent.pretrained import load_model
 from music2latent.training.config import TrainingConfig
 from music2latent.training.data import Crops, index_folder
@@ -57,6 +58,7 @@ def main(
     count: Annotated[int, typer.Option(help="Training crops; a fifth as many are held out.")] = 900,
 ) -> None:
     """Print a Markdown table."""
+    keep_freed_memory()
     print("| levels from | levels | fine structure | error (dB) |\n|---|---:|---:|---:|")
     for name in models or ["mini"]:
         model = load_model(name)

@@ -90,10 +90,9 @@ class Readout:
 
     def head(self, config: ModelConfig) -> nn.Module:
         """The readout."""
-        crop = torch.zeros(1, config.frame_size + config.edge, device="cpu")
-        with torch.device("cpu"):
-            outputs = sum(levels.shape[2] for levels in readable_levels(crop, config))
-        return LinearReadout(config.latent_dim, outputs)
+        rate, hop = config.sample_rate, config.hop_length
+        fine, coarse = _filters(2 * config.frame_size, rate, FINE), _filters(hop, rate, COARSE)
+        return LinearReadout(config.latent_dim, len(fine) + config.columns_per_latent * len(coarse))
 
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error in units of 10 dB; that of the fine structure relative to its variance."""
