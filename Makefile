@@ -21,8 +21,8 @@ demo: .venv/demo.done
 	@echo "note     mini is a small model for trying things offline: it smears steady harmonics; --model official fetches the official one"
 
 test: .venv/dev.done
-	@# two processes; threads that wait must not take the other's core
-	OMP_WAIT_POLICY=passive $(BIN)/pytest --cov -n 2 --dist loadfile
+	@# two processes of a thread each
+	OMP_NUM_THREADS=1 $(BIN)/pytest --cov -n 2 --dist loadfile
 
 check-architecture: .venv/dev.done
 	$(BIN)/pytest tests/test_architecture.py

@@ -1,4 +1,4 @@
-"""How much of the music's fine structure do latents hold? python scripts/known.py CORPUS [--model mini ...]
+"""How much of the music's fine structure do latents hold? python scripts/known.py CORPUS --model mini --features
 
 Levels of narrow bands in windows of two latents (as for the objective `readout`) are regressed on the latents of
 training crops, and predicted for crops of held-out music. Beside them what so many principal components of the levels
@@ -8,6 +8,8 @@ themselves hold: the most that as many channels can, read linearly.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,20 +29,33 @@ from music2latent.training.objectives.readout import fine_structure, readable_le
 COMPONENTS = (10, 32, 64, 128)
 
 
-def crops(folder: Path, count: int, config: TrainingConfig) -> Tensor:
-    """`[count, n]`, always the same ones."""
+@cache
+def crops(folder: Path, count: int, rate: int, samples: int) -> Tensor:
+    """`[count, samples]`, always the same ones."""
     with tempfile.TemporaryDirectory() as work:
-        drawn = Crops(
-            [index_folder(folder, 1.0, Path(work))], config.model.sample_rate, config.crop_samples, seed=1, min_rms=0.01
-        )
+        drawn = Crops([index_folder(folder, 1.0, Path(work))], rate, samples, seed=1, min_rms=0.01)
         return torch.stack([drawn[index] for index in range(count)])
 
 
 @torch.no_grad()
-def encode(model: Autoencoder, audio: Tensor) -> Tensor:
-    """The latents, `[frames, D]`."""
-    parts = [model.encode(spectrogram.segment(x, model.config.hop_length)) for x in audio.split(16)]
+def encode(model: Autoencoder, audio: Tensor, *, features: bool = False) -> Tensor:
+    """The latents, `[frames, D]`, or the encoder's features."""
+    network = model.encode_features if features else model.encode
+    parts = [network(spectrogram.segment(x, model.config.hop_length)) for x in audio.split(16)]
     return torch.cat(parts).transpose(1, 2).flatten(0, 1)
+
+
+def own_levels(model: Autoencoder, audio: Tensor) -> Tensor:
+    """Log magnitudes of the model's spectrogram, averaged over the columns of each latent, `[frames, F]`."""
+    x = torch.cat([spectrogram.spectrogram(part, model.config.hop_length) for part in audio.split(16)])
+    magnitudes = x.square().sum(1).sqrt().unflatten(2, (-1, model.config.columns_per_latent)).mean(3)
+    return (magnitudes + 1e-3).log().transpose(1, 2).flatten(0, 1)
+
+
+def told(known: Tensor, wanted: Tensor, asked: Tensor) -> Tensor:
+    """A ridge regression's answer."""
+    ridge = 0.01 * float((known - known.mean(0)).square().sum(0).mean())
+    return torch.from_numpy(Ridge(alpha=ridge).fit(known.numpy(), wanted.numpy()).predict(asked.numpy())).float()
 
 
 def explained(found: Tensor, wanted: Tensor) -> str:
@@ -55,6 +70,7 @@ def explained(found: Tensor, wanted: Tensor) -> str:
 def main(
     corpus: Annotated[Path, typer.Argument(help="What scripts/corpus.py built.")],
     models: Annotated[list[str] | None, typer.Option("--model", help="Whose latents; mini by default.")] = None,
+    features: Annotated[bool, typer.Option(help="Of the encoder's features and of its input too.")] = False,
     count: Annotated[int, typer.Option(help="Training crops; a fifth as many are held out.")] = 900,
 ) -> None:
     """Print a Markdown table."""
@@ -64,14 +80,16 @@ def main(
         model = load_model(name)
         config = TrainingConfig(model=model.config)
         sets = [
-            crops(corpus / folder, n, config)
+            crops(corpus / folder, n, model.config.sample_rate, config.crop_samples)
             for folder, n in (("train/music", count), ("validation/music", count // 5))
         ]
-        known, asked = (encode(model, audio) for audio in sets)
         wanted, truth = (readable_levels(audio, model.config)[0].flatten(0, 1) for audio in sets)
-        readout = Ridge(alpha=1.0).fit(known.numpy(), wanted.numpy())
-        found = torch.from_numpy(readout.predict(asked.numpy())).float()
-        print(f"| {name} | {explained(found, truth)} |", flush=True)
+        sources: dict[str, Callable[[Autoencoder, Tensor], Tensor]] = {name: encode}
+        if features:
+            sources |= {f"{name}, features": partial(encode, features=True), f"{name}, its input": own_levels}
+        for source, read in sources.items():
+            known, asked = (read(model, audio) for audio in sets)
+            print(f"| {source} | {explained(told(known, wanted, asked), truth)} |", flush=True)
     mean = wanted.mean(0)
     directions = torch.linalg.eigh((wanted - mean).T @ (wanted - mean)).eigenvectors.flip(1)
     for number in COMPONENTS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -77,6 +78,15 @@ def test_threads_share_the_networks(tiny: EncoderDecoder) -> None:
         assert relative_error(back, tiny.decompress(alone)) < 1e-4
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("two_threads")  # of one alone the bounds below are not known
 def test_compiled_networks_give_the_same(tiny: EncoderDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Full chunks run compiled, the rest does not: a compilation for every length there is would never end.
 

@@ -33,10 +33,14 @@ class Upsampler(nn.Module):
                 layers.append(Up(widths[level], widths[level - 1], freq_only=config.freq_downsample_list[level - 1]))
         self.up_layers = nn.ModuleList(layers)
 
-    def forward(self, latents: Tensor) -> list[Tensor]:
+    def bottom_map(self, latents: Tensor) -> Tensor:
+        """The deepest map, `[B, C, bottom_bins, L]`."""
         x = self.conv_out_bottleneck(self.bottleneck_layers(self.conv_inp(latents)))  # [B, bins * C, L]
         # Here the index is bin * channels + channel, the other way round than in the encoder's features.
-        x = x.view(x.shape[0], *self.bottom, x.shape[2]).transpose(1, 2)  # [B, C, bottom_bins, L]
+        return x.view(x.shape[0], *self.bottom, x.shape[2]).transpose(1, 2)
+
+    def forward(self, latents: Tensor) -> list[Tensor]:
+        x = self.bottom_map(latents)
         pyramid = []
         for layer in self.up_layers:
             if isinstance(layer, Up):

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..config import PRESETS, ModelConfig, check_keys, checked, plain
 from ..errors import InputError
-from .objectives import OBJECTIVES, Consistency, Objective
+from .objectives import OBJECTIVES, Consistency, Objective, Stage
 from .ranges import check_ranges, one_of, within
 
 WHERE = "training configuration"
@@ -117,6 +117,15 @@ class TrainingConfig:
                 )
         if not any(objective.weight for objective in self.objectives.values()):
             raise InputError(f"{WHERE}: every objective has weight 0; nothing would be learned")
+        if self.recipe.freeze_encoder and self.stage <= Stage.LATENTS:
+            raise InputError(
+                f"{WHERE}: freeze_encoder = true, and no objective looks at what is decoded; nothing would be learned"
+            )
+
+    @property
+    def stage(self) -> Stage:
+        """How far a batch has to come in training."""
+        return max(objective.looks_at for objective in self.objectives.values() if objective.weight)
 
     @property
     def crop_samples(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from .. import spectrogram
 from ..autoencoder import Autoencoder
 from .config import Recipe
-from .objectives import Batch, Headed, Objective
+from .objectives import Batch, Headed, Objective, Stage
+from .objectives.linear_readout import LinearReadout
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,15 @@ class TrainingModule(nn.Module):
         that is added to the latents before they are decoded, `[B, D, L]`."""
         with torch.no_grad():
             x = spectrogram.spectrogram(audio, self.model.config.hop_length)
-        latents = self.model.encoder(x)
+        features = self.model.encoder.features(x)
         return Batch(
             model=self.model,
             audio=audio,
             x=x,
-            latents=latents,
+            features=features,
+            latents=self.model.encoder.bottleneck(features),
             latent_noise=latent_noise,
-            heads=dict(self.heads.items()),
+            heads=cast(Mapping[str, LinearReadout], self.heads),
             sigma=sigma,
             sigma_next=sigma_next,
             noise=noise,
@@ -73,6 +76,14 @@ class TrainingModule(nn.Module):
             total = total + objective.weight * loss
             figures |= {name: loss.detach()} | {f"{name}/{key}": value.detach() for key, value in more.items()}
         return Losses(total, figures, batch.latents.detach().float())
+
+
+def stage_of(parameter: str) -> Stage:
+    """How far a batch has come when it has met this parameter of an `Autoencoder`."""
+    network, _, inner = parameter.partition(".")
+    if network == "encoder":
+        return Stage.LATENTS if inner.startswith(("bottleneck_layers.", "norm_out.", "conv_out.")) else Stage.FEATURES
+    return Stage.PYRAMID if network == "decoder" else Stage.AUDIO
 
 
 def initialise(model: Autoencoder, recipe: Recipe) -> None:

@@ -28,6 +28,12 @@ def one_of(default: str, *others: str) -> str:
     return field
 
 
+def name(default: str) -> str:
+    """A field of a dataclass: any text but an empty one."""
+    field: str = dataclasses.field(default=default, metadata={"name": True})
+    return field
+
+
 def check_ranges(where: str, settings: Any) -> None:
     """Refuse settings that are not what their fields accept; NaN never is.
 
@@ -38,6 +44,8 @@ def check_ranges(where: str, settings: Any) -> None:
         value, facts = getattr(settings, field.name), field.metadata
         if "words" in facts:
             good, accepted = value in facts["words"], ", ".join(facts["words"])
+        elif "name" in facts:
+            good, accepted = bool(value), "a name"
         elif "low" in facts:
             default: Any = field.default
             several = isinstance(default, tuple)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ from .data import AudioFolder, Crops, crop_order, read_batches
 from .folder import RUN_VERSION, check_same_run, config_of, read_state
 from .levels import draw_sigmas
 from .log import Totals
-from .module import TrainingModule, initialise
+from .module import TrainingModule, initialise, stage_of
+from .objectives.linear_readout import LinearReadout
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -91,7 +92,9 @@ class Run:
             torch.manual_seed(recipe.seed)
             self.model = Autoencoder(config.model)
             initialise(self.model, recipe)
-        self.model.encoder.requires_grad_(not recipe.freeze_encoder)
+        for name, parameter in self.model.named_parameters():  # parallel training waits for a gradient of each
+            frozen = recipe.freeze_encoder and name.startswith("encoder.")
+            parameter.requires_grad_(stage_of(name) <= config.stage and not frozen)
         if recipe.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.to(accelerator.device)
@@ -99,7 +102,7 @@ class Run:
         training = TrainingModule(self.model, config.objectives)
         self.heads = training.heads
         self.training = accelerator.prepare(torch.compile(training) if recipe.compile else training)
-        self.flat = flattened(nn.ModuleList([self.model, self.heads]))  # after Accelerate, which moves parameters
+        self.flat = flattened(self.model)  # after Accelerate, which moves parameters
         self.optimizer = torch.optim.RAdam([self.flat], lr=recipe.lr, betas=(recipe.beta1, recipe.beta2))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda i: learning_rate(i, recipe))
         self.prepared = accelerator.prepare(self.optimizer)
@@ -242,7 +245,12 @@ class Run:
         self.prepared.zero_grad(set_to_none=False)
         if good:
             self.ema.update_parameters(self.model)
+            for head in self.heads.values():
+                cast(LinearReadout, head).learn(lambda own: accelerator.reduce(own, "mean"))
             totals.add(lr=float(self.schedule.get_last_lr()[0]), **figures)
+        else:
+            for head in self.heads.values():
+                cast(LinearReadout, head).forget()
         self.schedule.step()
         self.iteration += 1
         self.num_seen += recipe.batch_size

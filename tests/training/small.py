@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -15,6 +16,7 @@ from music2latent.training.folder import read_state
 from music2latent.training.loop import train
 from music2latent.training.module import TrainingModule
 from music2latent.training.objectives import Batch, Consistency, Objective, Readout, Spectral
+from music2latent.training.objectives.linear_readout import LinearReadout
 
 from ..helpers import sound
 
@@ -65,6 +67,21 @@ def small_model() -> Autoencoder:
 def small_batch() -> Batch:
     """What `TrainingModule` gives its objectives."""
     return TrainingModule(small_model(), {}).batch(*module_inputs())
+
+
+def learn(training: TrainingModule, iterations: int, lr: float = 1e-3) -> float:
+    """The loss after so many on the same batch, of the readouts alone if the model's weights are frozen."""
+    weights = [weight for weight in training.parameters() if weight.requires_grad]
+    optimizer = torch.optim.RAdam(weights, lr=lr) if weights else None
+    for _ in range(iterations):
+        found = training(*module_inputs())
+        if optimizer:
+            optimizer.zero_grad()
+            found.loss.backward()
+            optimizer.step()
+        for head in training.heads.values():
+            cast(LinearReadout, head).learn()
+    return found.loss.item()
 
 
 def train_small(data: Path, run: Path, config: TrainingConfig = CONFIG, **options: object) -> int:

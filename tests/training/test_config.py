@@ -13,7 +13,7 @@ import pytest
 from music2latent import InputError
 from music2latent.config import PRESETS
 from music2latent.training.config import Recipe, TrainingConfig, load_config, recipe_names
-from music2latent.training.objectives import OBJECTIVES, Consistency
+from music2latent.training.objectives import OBJECTIVES, Consistency, Readout
 from music2latent.training.ranges import check_ranges
 
 OFFICIAL = PRESETS["official"]
@@ -127,6 +127,8 @@ def test_refused_settings(setting: str, message: str) -> None:
 def test_something_must_be_learned() -> None:
     with pytest.raises(InputError, match="every objective has weight 0"):
         TrainingConfig(objectives={"consistency": Consistency(weight=0.0)})
+    with pytest.raises(InputError, match="freeze_encoder = true, and no objective looks at what is decoded"):
+        TrainingConfig(recipe=Recipe(freeze_encoder=True), objectives={"readout": Readout()})
 
 
 def test_refused_files(tmp_path: Path) -> None:

@@ -16,13 +16,26 @@ from music2latent.checkpoint import write_safetensors
 from music2latent.config import PRESETS
 from music2latent.spectrogram import spectrogram
 from music2latent.training.config import TrainingConfig
+from music2latent.training.data import index_folder
 from music2latent.training.folder import read_state
-from music2latent.training.loop import train
+from music2latent.training.loop import make_accelerator, train
 from music2latent.training.module import initialise
-from music2latent.training.run import averaged, flattened
+from music2latent.training.objectives import Dimension, Features, Objective, Pyramid, Readout
+from music2latent.training.run import Run, averaged, flattened
 
 from ..helpers import reference_checkpoint, sound
-from .small import CONFIG, RECIPE, SMALL, run_state, small_model, train_small
+from .small import (
+    CONFIG,
+    OBJECTIVES,
+    RECIPE,
+    SMALL,
+    SPECTRAL,
+    learn,
+    module_inputs,
+    run_state,
+    small_model,
+    train_small,
+)
 
 
 def test_averaged_weights() -> None:
@@ -89,6 +102,30 @@ def test_a_frozen_encoder_stays_what_it_is(data: Path, tmp_path: Path) -> None:
             if key.startswith("encoder."):
                 assert torch.equal(found, weight), key
     assert not torch.equal(state["model.conv_inp.weight"], start.state_dict["conv_inp.weight"])
+
+
+@pytest.mark.parametrize(
+    ("objectives", "freeze_encoder"),
+    [
+        ({"features": Features()}, False),
+        ({"readout": Readout(), "dimension": Dimension()}, False),
+        ({"pyramid": Pyramid()}, True),
+        ({"spectral": SPECTRAL}, False),
+        ({"spectral": SPECTRAL}, True),
+        (OBJECTIVES, False),
+    ],
+)
+def test_whatever_is_trained_gets_a_gradient(
+    data: Path, tmp_path: Path, objectives: dict[str, Objective], freeze_encoder: bool
+) -> None:
+    """Or several processes would wait for it."""
+    config = TrainingConfig(SMALL, replace(RECIPE, freeze_encoder=freeze_encoder), objectives)
+    run = Run(config, [index_folder(data, 1.0, tmp_path)], tmp_path, make_accelerator(config.recipe))
+    trained = [one for one in run.training.parameters() if one.requires_grad]
+    learn(run.training, 1)  # readouts are fitted to the batches before
+    gradients = torch.autograd.grad(run.training(*module_inputs()).loss, trained, allow_unused=True)
+    assert trained
+    assert all(gradient is not None for gradient in gradients)
 
 
 def test_fine_tuning_is_measured_before_it_begins(data: Path, tmp_path: Path) -> None:

@@ -10,11 +10,14 @@ its loss and named figures. A new one takes a file, its line in `OBJECTIVES`, an
 from __future__ import annotations
 
 from .bands import Bands
-from .batch import Batch, Headed, Objective
+from .batch import Batch, Headed, Objective, Stage
 from .consistency import Consistency
 from .dimension import Dimension
+from .distillation import Distillation
 from .energy import Energy
+from .features import Features
 from .harmonic import Harmonic
+from .pyramid import Pyramid
 from .readout import Readout
 from .spectral import Spectral
 from .waveform import Waveform
@@ -23,8 +26,11 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "bands": Bands,
     "consistency": Consistency,
     "dimension": Dimension,
+    "distillation": Distillation,
     "energy": Energy,
+    "features": Features,
     "harmonic": Harmonic,
+    "pyramid": Pyramid,
     "readout": Readout,
     "spectral": Spectral,
     "waveform": Waveform,
@@ -36,11 +42,15 @@ __all__ = [
     "Batch",
     "Consistency",
     "Dimension",
+    "Distillation",
     "Energy",
+    "Features",
     "Harmonic",
     "Headed",
     "Objective",
+    "Pyramid",
     "Readout",
     "Spectral",
+    "Stage",
     "Waveform",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from ...stft import SILENT, magnitudes
 from ..ranges import WEIGHT, WINDOWS, within
-from .batch import Batch
+from .batch import Batch, Stage
 
 
 @cache
@@ -32,6 +33,7 @@ def band_filters(n_fft: int, sample_rate: int, per_octave: int) -> np.ndarray:
 class Bands:
     """The audio that one step from sigma_max gives shall have the original's levels in every band that is heard."""
 
+    looks_at: ClassVar[Stage] = Stage.AUDIO
     weight: float = within(1.0, *WEIGHT)
     """Factor on this loss; 0 leaves it out."""
     sizes: tuple[int, ...] = within((2048, 4096, 8192), *WINDOWS)

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ... import spectrogram
 from ...autoencoder import Autoencoder
 from ...config import ModelConfig
+from .linear_readout import LinearReadout
+
+
+class Stage(IntEnum):
+    """How far a batch has come."""
+
+    FEATURES = 1
+    LATENTS = 2
+    PYRAMID = 3
+    AUDIO = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +34,14 @@ class Batch:
     """`[B, n]`"""
     x: Tensor
     """Its spectrogram, `[B, 2, F, T]`."""
+    features: Tensor
+    """The encoder's, `[B, feature_dim, L]`."""
     latents: Tensor
     """`[B, D, L]` in (-1, 1)."""
     latent_noise: Tensor | None = None
     """Noise that is added to the latents before they are decoded, `[B, D, L]`."""
-    heads: Mapping[str, nn.Module] = field(default_factory=dict)
-    """Layers that objectives train beside the model, by the objective's name."""
+    heads: Mapping[str, LinearReadout] = field(default_factory=dict)
+    """What objectives read the model with, by the objective's name."""
     sigma: Tensor
     """Noise levels, `[B]` float64."""
     sigma_next: Tensor
@@ -73,6 +86,9 @@ class Batch:
 class Objective(Protocol):
     """A term of the training loss."""
 
+    looks_at: ClassVar[Stage]
+    """What is computed for it, and so what it can teach."""
+
     @property
     def weight(self) -> float:
         """Factor on its loss; 0 leaves it out."""
@@ -83,7 +99,7 @@ class Objective(Protocol):
 
 @runtime_checkable
 class Headed(Protocol):
-    """An objective with layers of its own, which are trained beside the model and left behind with the run."""
+    """An objective that reads the model linearly. Readouts are saved with the run, and not part of the model."""
 
-    def head(self, config: ModelConfig) -> nn.Module:
-        """New ones, for a model of this configuration; `Batch.heads` has them."""
+    def head(self, config: ModelConfig) -> LinearReadout:
+        """A new one, for a model of this configuration; `Batch.heads` has it."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ..ranges import WEIGHT, within
-from .batch import Batch
+from .batch import Batch, Stage
 
 
 def pseudo_huber(a: Tensor, b: Tensor) -> Tensor:
@@ -26,6 +27,7 @@ def pseudo_huber(a: Tensor, b: Tensor) -> Tensor:
 class Consistency:
     """Denoising from a level and from the next lower one shall give the same."""
 
+    looks_at: ClassVar[Stage] = Stage.AUDIO
     weight: float = within(1.0, *WEIGHT)
     """Factor on this loss; 0 leaves it out."""
 

@@ -8,13 +8,14 @@ decoding one of the possible originals instead. In expectation the score is lowe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ...stft import SILENT, stft
 from ..ranges import WEIGHT, WINDOWS, within
-from .batch import Batch
+from .batch import Batch, Stage
 
 
 def frame_distance(one: Tensor, two: Tensor, scale: Tensor, phases: float) -> Tensor:
@@ -30,6 +31,7 @@ def frame_distance(one: Tensor, two: Tensor, scale: Tensor, phases: float) -> Te
 class Energy:
     """The audio that one step from sigma_max gives shall be distributed as originals are, given the latents."""
 
+    looks_at: ClassVar[Stage] = Stage.AUDIO
     weight: float = within(1.0, *WEIGHT)
     """Factor on this loss; 0 leaves it out."""
     sizes: tuple[int, ...] = within((512, 2048, 8192), *WINDOWS)

@@ -7,13 +7,14 @@ does well in it. Here every bin counts by its magnitude to the power 0.6, about 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ...stft import SILENT, magnitudes
 from ..ranges import WEIGHT, WINDOWS, within
-from .batch import Batch
+from .batch import Batch, Stage
 from .spectral import convergence
 
 
@@ -28,6 +29,7 @@ def weighted_log_difference(found: Tensor, wanted: Tensor, power: float) -> Tens
 class Harmonic:
     """The audio that one step from sigma_max gives shall have the magnitudes of the original, partials first."""
 
+    looks_at: ClassVar[Stage] = Stage.AUDIO
     weight: float = within(1.0, *WEIGHT)
     """Factor on this loss; 0 leaves it out."""
     sizes: tuple[int, ...] = within((512, 2048, 4096, 8192), *WINDOWS)

@@ -10,17 +10,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...config import ModelConfig
 from ...stft import SILENT
 from ..ranges import WEIGHT, within
 from .bands import band_filters
-from .batch import Batch
+from .batch import Batch, Stage
+from .linear_readout import LinearReadout
 
 DECIBELS = 50.0
 """Levels so far under the loudest band of a crop are not told apart."""
@@ -36,15 +38,31 @@ def _filters(n_fft: int, sample_rate: int, per_octave: int) -> np.ndarray:
     return np.concatenate([np.eye(n_fft // 2 + 1, dtype=np.float32)[1:first], bands])
 
 
-def band_levels(audio: Tensor, size: int, hop: int, sample_rate: int, per_octave: int) -> Tensor:
-    """Levels in Hann windows of `size` samples, `hop` apart, in units of 10 dB over the crop's floor: `[B, n]` ->
-    `[B, T, bands]`."""
+def _filters_on(audio: Tensor, n_fft: int, sample_rate: int, per_octave: int) -> Tensor:
+    return torch.as_tensor(_filters(n_fft, sample_rate, per_octave), device=audio.device).T
+
+
+def bin_power(audio: Tensor, size: int, hop: int) -> Tensor:
+    """Of Hann windows of `size` samples, `hop` apart: `[B, n]` -> `[B, T, size / 2 + 1]`."""
     window = torch.hann_window(size, device=audio.device) / math.sqrt(size)
-    power = torch.fft.rfft(audio.unfold(1, size, hop) * window).abs().square()
-    filters = torch.as_tensor(_filters(size, sample_rate, per_octave), device=audio.device)
-    levels = (power @ filters.T + SILENT**2).log10()
+    return torch.fft.rfft(audio.unfold(1, size, hop) * window).abs().square()
+
+
+def levels_of(power: Tensor) -> Tensor:
+    """In units of 10 dB over the crop's floor, `[B, T, bands]`."""
+    levels = (power + SILENT**2).log10()
     floor = levels.amax((1, 2), keepdim=True) - DECIBELS / 10
     return (levels - floor).clamp(min=0)
+
+
+def around_latents(audio: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
+    """Power of single bins in windows of two latents' length around each latent of crops `[B, n]`, `[B, L, bins]`; and
+    in every column of each, `[B, L x columns, bins]`."""
+    hop, frame = config.hop_length, config.frame_size
+    inner = audio[:, config.edge // 2 :]
+    latents = (audio.shape[1] - config.edge) // frame
+    around = F.pad(inner, (frame // 2, frame))[:, : (latents + 1) * frame]
+    return bin_power(around, 2 * frame, frame), bin_power(inner[:, : latents * frame], hop, hop)
 
 
 def fine_structure(levels: Tensor) -> Tensor:
@@ -57,38 +75,23 @@ def fine_structure(levels: Tensor) -> Tensor:
 def readable_levels(audio: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
     """What the latents of crops `[B, n]` are to tell: the levels of fine bands in windows of two latents' length around
     each, `[B, L, bands]`, and of coarse ones in every column of each, `[B, L, columns x bands]`."""
-    rate, hop, frame = config.sample_rate, config.hop_length, config.frame_size
-    inner = audio[:, config.edge // 2 :]
-    latents = (audio.shape[1] - config.edge) // frame
-    around = F.pad(inner, (frame // 2, frame))[:, : (latents + 1) * frame]
-    fine = band_levels(around, 2 * frame, frame, rate, FINE)
-    coarse = band_levels(inner[:, : latents * frame], hop, hop, rate, COARSE)
-    return fine, coarse.reshape(len(audio), latents, -1)
-
-
-class LinearReadout(nn.Conv1d):
-    """`[B, D, L]` -> `[B, outputs, L]`. A tenth of its weights is stored, so that at a network's learning rate it
-    follows what it reads (equalised learning rate, arXiv 1710.10196, section 4.1)."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, 1)
-        for parameter in self.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, latents: Tensor) -> Tensor:
-        return 10 * super().forward(latents)
+    long, short = around_latents(audio, config)
+    fine = levels_of(long @ _filters_on(audio, 2 * config.frame_size, config.sample_rate, FINE))
+    coarse = levels_of(short @ _filters_on(audio, config.hop_length, config.sample_rate, COARSE))
+    return fine, coarse.reshape(*fine.shape[:2], -1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Readout:
     """The latents shall hold the levels of narrow bands in a form that a linear map finds."""
 
+    looks_at: ClassVar[Stage] = Stage.LATENTS
     weight: float = within(1.0, *WEIGHT)
     """Factor on this loss; 0 leaves it out."""
     fine: float = within(10.0, *WEIGHT)
     """Factor on the fine structure of the bands' levels; that on the levels is 1."""
 
-    def head(self, config: ModelConfig) -> nn.Module:
+    def head(self, config: ModelConfig) -> LinearReadout:
         """The readout."""
         rate, hop = config.sample_rate, config.hop_length
         fine, coarse = _filters(2 * config.frame_size, rate, FINE), _filters(hop, rate, COARSE)
@@ -99,7 +102,10 @@ class Readout:
         with torch.no_grad():
             fine, coarse = readable_levels(batch.audio, batch.model.config)
             structure = fine_structure(fine)
-        read, others = batch.heads["readout"](batch.latents).transpose(1, 2).split([fine.shape[2], coarse.shape[2]], 2)
+        levels = torch.cat([fine, coarse], 2).transpose(1, 2)
+        read, others = (
+            batch.heads["readout"](batch.latents, levels).transpose(1, 2).split([fine.shape[2], coarse.shape[2]], 2)
+        )
         wrong = (fine_structure(read) - structure).square().mean()
         loss = (read - fine).square().mean() + (others - coarse).square().mean() + self.fine * wrong
         return loss, {"unread": wrong / structure.square().mean().clamp(min=1e-9)}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ...stft import SILENT, magnitudes
 from ..ranges import WEIGHT, WINDOWS, within
-from .batch import Batch
+from .batch import Batch, Stage
 
 
 def convergence(found: Tensor, wanted: Tensor) -> Tensor:
@@ -43,6 +44,7 @@ def spectral_distance(estimate: Tensor, reference: Tensor, sizes: tuple[int, ...
 class Spectral:
     """The audio that one step from sigma_max gives shall have the magnitudes of the original."""
 
+    looks_at: ClassVar[Stage] = Stage.AUDIO
     weight: float = within(1.0, *WEIGHT)
     """Factor on this loss; 0 leaves it out."""
     sizes: tuple[int, ...] = within((256, 512, 1024, 2048, 4096), *WINDOWS)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ...stft import SILENT, stft
 from ..ranges import WEIGHT, WINDOWS, within
-from .batch import Batch
+from .batch import Batch, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,7 @@ class Waveform:
     Amplitudes are compressed, as in the model's own spectrograms, so that not the bass alone counts.
     """
 
+    looks_at: ClassVar[Stage] = Stage.AUDIO
     weight: float = within(1.0, *WEIGHT)
     """Factor on this loss; 0 leaves it out."""
     sizes: tuple[int, ...] = within((512, 2048, 8192), *WINDOWS)

@@ -1,0 +1,60 @@
+"""A linear map of the upsampler's finest maps tells the levels of the spectrogram that is to be decoded.
+
+Deep supervision (Lee et al., arXiv 1409.5185): the upsampler is taught without the way through the denoiser, whose
+input is noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...config import ModelConfig
+from ...spectrogram import ALPHA
+from ..ranges import WEIGHT, within
+from .batch import Batch, Stage
+from .linear_readout import LinearReadout
+from .readout import DECIBELS
+
+AROUND = 25
+"""Bins, some 500 Hz at hops of 512, whose mean level is no fine structure."""
+
+
+def column_levels(x: Tensor) -> Tensor:
+    """Of a compressed spectrogram `[B, 2, F, T]`, in units of 10 dB over the crop's floor, `[B, 1, F, T]`."""
+    levels = (x.square().sum(1, keepdim=True) + 1e-9).log10() / ALPHA
+    return (levels - levels.amax((2, 3), keepdim=True) + DECIBELS / 10).clamp(min=0)
+
+
+def partials(levels: Tensor) -> Tensor:
+    """Levels `[B, 1, F, T]` less their mean over so many bins."""
+    return levels - F.avg_pool2d(levels, (AROUND, 1), 1, (AROUND // 2, 0), count_include_pad=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pyramid:
+    """The upsampler's finest maps shall hold the levels of the spectrogram in a form that a linear map finds."""
+
+    looks_at: ClassVar[Stage] = Stage.PYRAMID
+    weight: float = within(1.0, *WEIGHT)
+    """Factor on this loss; 0 leaves it out."""
+    fine: float = within(10.0, *WEIGHT)
+    """Factor on the fine structure of the levels; that on the levels is 1."""
+
+    def head(self, config: ModelConfig) -> LinearReadout:
+        """The map."""
+        return LinearReadout(config.channels[0], 1)
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean squared error in units of 10 dB; that of the fine structure relative to its variance."""
+        with torch.no_grad():
+            levels = column_levels(batch.x)
+            structure = partials(levels)
+        read = batch.heads["pyramid"](batch.pyramid[0], levels)
+        wrong = (partials(read) - structure).square().mean()
+        loss = (read - levels).square().mean() + self.fine * wrong
+        return loss, {"unread": wrong / structure.square().mean().clamp(min=1e-9)}
