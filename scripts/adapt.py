@@ -88,8 +88,9 @@ def take_over(model: Autoencoder, teacher: Autoencoder, new: Tensor, old: Tensor
     readout = LinearReadout(new.shape[1], old.shape[1])
     readout(new, old)
     readout.learn()
-    mapped = readout(torch.cat([new.new_zeros(1, new.shape[1], 1), torch.eye(new.shape[1])[None]], 2), old[:1, :, :1])
-    bias, columns = mapped[0, :, 0], mapped[0, :, 1:] - mapped[0, :, :1]
+    asked = torch.cat([new.new_zeros(1, new.shape[1], 1), torch.eye(new.shape[1])[None]], 2)
+    mapped = readout(asked, torch.zeros_like(asked))[0]
+    bias, columns = mapped[:, 0], mapped[:, 1:] - mapped[:, :1]
     own = model.encoder.state_dict()
     model.load_state_dict(teacher.state_dict())
     model.encoder.load_state_dict(own)
