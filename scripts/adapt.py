@@ -28,8 +28,8 @@ from music2latent.devices import keep_freed_memory
 from music2latent.pretrained import load_checkpoint, load_model
 from music2latent.training.config import TrainingConfig
 from music2latent.training.data import index_folder, parse_folder
-from music2latent.training.objectives import Batch, Dimension, Readout
-from music2latent.training.objectives.features import place_levels
+from music2latent.training.objectives import Batch, Dimension, Features, Readout
+from music2latent.training.objectives.features import loss_of_places, place_levels
 from music2latent.training.objectives.linear_readout import LinearReadout
 from music2latent.training.run import training_crops
 
@@ -113,12 +113,11 @@ def train_bottom(
     for _ in descend(layers.parameters(), iterations, "decoder"):
         drawn = torch.randint(len(new), (BATCH,))
         with torch.no_grad():
-            levels = place_levels(audio[drawn].float(), config)
+            fine, coarse = place_levels(audio[drawn].float(), config)
             wanted = teacher.decoder.bottom_map(old[drawn])
         found = upsampler.bottom_map(new[drawn])
-        wrong = (readout(found, levels) - levels).square()
-        low = wrong[:, :, : config.bottom_bins // 8]  # where most notes are
-        (wrong.mean() + low.mean() + NEAR * lost(found, wanted)).backward()
+        loss = loss_of_places(readout, found, fine, coarse, Features().fine)
+        (loss + NEAR * lost(found, wanted)).backward()
         readout.learn()
 
 

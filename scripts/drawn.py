@@ -16,16 +16,34 @@ from known import crops
 from torch import Tensor
 
 from music2latent import spectrogram
+from music2latent.autoencoder import Autoencoder
 from music2latent.devices import keep_freed_memory
 from music2latent.pretrained import load_model
 from music2latent.training.config import TrainingConfig
 from music2latent.training.objectives.linear_readout import LinearReadout
-from music2latent.training.objectives.pyramid import column_levels, partials
+from music2latent.training.objectives.pyramid import AROUND, column_levels
+from music2latent.training.objectives.readout import fine_structure
 
 
 def share(found: Tensor, wanted: Tensor) -> str:
     """Of the variance that is told."""
     return f"{100 * (1 - float((found - wanted).square().mean() / (wanted - wanted.mean()).square().mean())):.1f} %"
+
+
+def sources(model: Autoencoder, audio: Tensor, seed: int) -> tuple[dict[str, Tensor], Tensor]:
+    """What the levels of crops are read from, `[B, C, T, F]` each, and the levels, where nothing fades."""
+    hop, edge = model.config.hop_length, model.config.edge
+    x = spectrogram.spectrogram(audio, hop)
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
+    pyramid = model.decoder(model.encoder(x))
+    sigma_max = model.config.sigma_max
+    output = model.denoise(sigma_max * noise, noise.new_full((len(x),), sigma_max), pyramid)
+    heard, wanted = (
+        column_levels(spectrogram.spectrogram(one[:, edge:-edge], hop)) for one in (spectrogram.inverse(output), audio)
+    )
+    columns = slice(edge // hop, edge // hop + wanted.shape[2])
+    maps = pyramid[0].transpose(2, 3)[:, :, columns]
+    return {"upsampler": maps, "output": column_levels(output[..., columns]), "audio": heard}, wanted
 
 
 @torch.no_grad()
@@ -39,46 +57,24 @@ def main(
     print("| levels from | levels | fine structure |\n|---|---:|---:|")
     for name in models or ["mini"]:
         model = load_model(name)
-        config, edge = TrainingConfig(model=model.config), model.config.edge
-        told: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
-        maps: dict[str, LinearReadout] = {}
-        for folder, held_out in (("train/music", False), ("validation/music", True)):
-            for number, audio in enumerate(
-                crops(corpus / folder, count, model.config.sample_rate, config.crop_samples).split(8)
-            ):
-                x = spectrogram.spectrogram(audio, model.config.hop_length)
-                noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(number))
-                pyramid = model.decoder(model.encoder(x))
-                level = noise.new_full((len(noise),), model.config.sigma_max)
-                output = model.denoise(model.config.sigma_max * noise, level, pyramid)
-                heard = spectrogram.inverse(output)
-                # where nothing fades
-                inner, skipped = slice(edge, -edge), edge // model.config.hop_length
-                wanted = column_levels(spectrogram.spectrogram(audio[:, inner], model.config.hop_length))
-                columns = slice(skipped, skipped + wanted.shape[3])
-                again = spectrogram.spectrogram(heard[:, inner], model.config.hop_length)
-                sources = {
-                    "upsampler": pyramid[0][..., columns],
-                    "output": column_levels(output[..., columns]),
-                    "audio": column_levels(again),
-                }
-                for source, found in sources.items():
-                    readout = maps.setdefault(source, LinearReadout(found.shape[1], 1))
-                    answer = readout(found, wanted)
-                    if held_out:
-                        readout.forget()
-                        parts = told.setdefault(source, ([], []))
-                        parts[0].append(answer)
-                        parts[1].append(wanted)
-            for readout in maps.values():
-                if not held_out:
-                    readout.learn()
-        for source, parts in told.items():
-            found, wanted = map(torch.cat, parts)
-            print(
-                f"| {name}, {source} | {share(found, wanted)} | {share(partials(found), partials(wanted))} |",
-                flush=True,
-            )
+        model = load_model(name)
+        rate, samples = model.config.sample_rate, TrainingConfig(model=model.config).crop_samples
+        readouts: dict[str, LinearReadout] = {}
+        told: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        for part in crops(corpus / "train/music", count, rate, samples).split(8):
+            found, wanted = sources(model, part, 0)
+            for source, maps in found.items():
+                readouts.setdefault(source, LinearReadout(maps.shape[1], 1))(maps, wanted)
+        for readout in readouts.values():
+            readout.learn()
+        for part in crops(corpus / "validation/music", count, rate, samples).split(8):
+            found, wanted = sources(model, part, 1)
+            for source, maps in found.items():
+                told.setdefault(source, []).append((readouts[source](maps, wanted), wanted))
+        for source, pairs in told.items():
+            levels = [torch.cat(part) for part in zip(*pairs, strict=True)]
+            structures = [fine_structure(level, AROUND) for level in levels]
+            print(f"| {name}, {source} | {share(*levels)} | {share(*structures)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,17 +16,30 @@ from ...config import ModelConfig
 from ..ranges import WEIGHT, within
 from .batch import Batch, Stage
 from .linear_readout import LinearReadout
-from .readout import around_latents, levels_of
+from .readout import around_latents, fine_structure, levels_of
+
+AROUND = 96
+"""Bins, some 500 Hz at frames of 4096, less whose mean level is fine structure."""
 
 
-def place_levels(audio: Tensor, config: ModelConfig) -> Tensor:
+def place_levels(audio: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
     """What each place of the deepest maps is to tell of crops `[B, n]`: the levels of its bins in windows of two
-    latents' length, and of all of them in every column, `[B, levels, bottom_bins, L]`."""
+    latents' length, `[B, bins, bottom_bins, L]`, and of all of them together in every column, `[B, columns,
+    bottom_bins, L]`."""
     long, short = around_latents(audio, config)
-    shape = len(audio), long.shape[1], -1, config.bottom_bins  # [B, L, columns, places]
-    fine = levels_of(long[..., :-1]).unflatten(2, (config.bottom_bins, -1)).transpose(2, 3)
-    coarse = levels_of(short[..., :-1].unflatten(2, (config.bottom_bins, -1)).mean(3)).reshape(shape)
-    return torch.cat([fine, coarse], 2).permute(0, 2, 3, 1)
+    fine = levels_of(long[..., :-1]).unflatten(2, (config.bottom_bins, -1))  # [B, L, places, bins]
+    coarse = levels_of(short[..., :-1].unflatten(2, (config.bottom_bins, -1)).mean(3))
+    coarse = coarse.unflatten(1, (long.shape[1], -1)).transpose(2, 3)  # [B, L, places, columns]
+    return fine.permute(0, 3, 2, 1), coarse.permute(0, 3, 2, 1)
+
+
+def loss_of_places(readout: LinearReadout, maps: Tensor, fine: Tensor, coarse: Tensor, weight: float) -> Tensor:
+    """Of maps `[B, C, bottom_bins, L]`, read linearly: mean squared error in units of 10 dB, and `weight` times that of
+    the fine structure."""
+    read, columns = readout(maps, torch.cat([fine, coarse], 1)).split([fine.shape[1], coarse.shape[1]], 1)
+    structures = [fine_structure(levels.permute(0, 3, 2, 1).flatten(2), AROUND) for levels in (read, fine)]
+    wrong = (structures[0] - structures[1]).square().mean()
+    return (read - fine).square().mean() + (columns - coarse).square().mean() + weight * wrong
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +49,17 @@ class Features:
     looks_at: ClassVar[Stage] = Stage.FEATURES
     weight: float = within(1.0, *WEIGHT)
     """Factor on this loss; 0 leaves it out."""
+    fine: float = within(10.0, *WEIGHT)
+    """Factor on the fine structure of the levels; that on the levels is 1."""
 
     def head(self, config: ModelConfig) -> LinearReadout:
         """The map."""
         return LinearReadout(config.channels[-1], config.frame_size // config.bottom_bins + config.columns_per_latent)
 
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean squared error in units of 10 dB; no further figures."""
+        """As `loss_of_places`; no further figures."""
         config = batch.model.config
         with torch.no_grad():
-            levels = place_levels(batch.audio, config).flatten(2)
-        places = batch.features.unflatten(1, (config.channels[-1], config.bottom_bins)).flatten(2)
-        return (batch.heads["features"](places, levels) - levels).square().mean(), {}
+            fine, coarse = place_levels(batch.audio, config)
+        maps = batch.features.unflatten(1, (config.channels[-1], config.bottom_bins))
+        return loss_of_places(batch.heads["features"], maps, fine, coarse, self.fine), {}

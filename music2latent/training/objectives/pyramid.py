@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...config import ModelConfig
@@ -18,21 +17,16 @@ from ...spectrogram import ALPHA
 from ..ranges import WEIGHT, within
 from .batch import Batch, Stage
 from .linear_readout import LinearReadout
-from .readout import DECIBELS
+from .readout import DECIBELS, fine_structure
 
 AROUND = 25
-"""Bins, some 500 Hz at hops of 512, whose mean level is no fine structure."""
+"""Bins, some 500 Hz at hops of 512, less whose mean level is fine structure."""
 
 
 def column_levels(x: Tensor) -> Tensor:
-    """Of a compressed spectrogram `[B, 2, F, T]`, in units of 10 dB over the crop's floor, `[B, 1, F, T]`."""
+    """Of a compressed spectrogram `[B, 2, F, T]`, in units of 10 dB over the crop's floor, `[B, 1, T, F]`."""
     levels = (x.square().sum(1, keepdim=True) + 1e-9).log10() / ALPHA
-    return (levels - levels.amax((2, 3), keepdim=True) + DECIBELS / 10).clamp(min=0)
-
-
-def partials(levels: Tensor) -> Tensor:
-    """Levels `[B, 1, F, T]` less their mean over so many bins."""
-    return levels - F.avg_pool2d(levels, (AROUND, 1), 1, (AROUND // 2, 0), count_include_pad=False)
+    return (levels - levels.amax((2, 3), keepdim=True) + DECIBELS / 10).clamp(min=0).transpose(2, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +47,8 @@ class Pyramid:
         """Mean squared error in units of 10 dB; that of the fine structure relative to its variance."""
         with torch.no_grad():
             levels = column_levels(batch.x)
-            structure = partials(levels)
-        read = batch.heads["pyramid"](batch.pyramid[0], levels)
-        wrong = (partials(read) - structure).square().mean()
+            structure = fine_structure(levels, AROUND)
+        read = batch.heads["pyramid"](batch.pyramid[0].transpose(2, 3), levels)
+        wrong = (fine_structure(read, AROUND) - structure).square().mean()
         loss = (read - levels).square().mean() + self.fine * wrong
         return loss, {"unread": wrong / structure.square().mean().clamp(min=1e-9)}

@@ -65,11 +65,11 @@ def around_latents(audio: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
     return bin_power(around, 2 * frame, frame), bin_power(inner[:, : latents * frame], hop, hop)
 
 
-def fine_structure(levels: Tensor) -> Tensor:
-    """Levels `[..., bands]` less their mean over an octave of bands: partials without their envelope."""
-    pad = FINE // 2
-    around = F.pad(levels.flatten(0, -2)[:, None], (pad, pad), mode="replicate")
-    return levels - F.avg_pool1d(around, 2 * pad + 1, 1).view_as(levels)
+def fine_structure(levels: Tensor, around: int = FINE) -> Tensor:
+    """Levels `[..., bands]` less their mean over so many bands, an octave: partials without their envelope."""
+    pad = around // 2
+    rows = F.pad(levels.flatten(0, -2)[:, None], (pad, pad), mode="replicate")
+    return levels - F.avg_pool1d(rows, 2 * pad + 1, 1).view_as(levels)
 
 
 def readable_levels(audio: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:

@@ -20,18 +20,18 @@ MINI = PRESETS["mini"]
 def test_a_tone_is_heard_in_its_place_at_its_bin() -> None:
     frequency = 3520.0
     time = torch.arange(LATENTS * MINI.frame_size) / MINI.sample_rate
-    levels = place_levels(crop(0.1 * (2 * math.pi * frequency * time).sin()), MINI)
+    levels, _ = place_levels(crop(0.1 * (2 * math.pi * frequency * time).sin()), MINI)
     bins = MINI.frame_size // MINI.bottom_bins
-    assert levels.shape == (1, bins + MINI.columns_per_latent, MINI.bottom_bins, LATENTS)
-    bin_, place = divmod(int(levels[0, :bins, :, 1].argmax()), MINI.bottom_bins)
+    assert levels.shape == (1, bins, MINI.bottom_bins, LATENTS)
+    bin_, place = divmod(int(levels[0, :, :, 1].argmax()), MINI.bottom_bins)
     assert place * bins + bin_ == round(frequency * 2 * MINI.frame_size / MINI.sample_rate)
 
 
 def test_a_click_is_heard_in_its_latent_and_column() -> None:
     sound = torch.zeros(LATENTS * MINI.frame_size)
     sound[2 * MINI.frame_size + 5 * MINI.hop_length + MINI.hop_length // 2] = 1.0
-    columns = place_levels(crop(sound), MINI)[0, -MINI.columns_per_latent :].sum(1)
-    assert columns.nonzero().tolist() == [[5, 2]]
+    _, columns = place_levels(crop(sound), MINI)
+    assert columns[0].sum(1).nonzero().tolist() == [[5, 2]]
 
 
 def test_it_teaches_the_features_alone() -> None:
