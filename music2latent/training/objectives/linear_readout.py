@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.amp.autocast_mode import is_autocast_available
 
 DECAY = 0.99
 """Of the running covariances, per iteration."""
@@ -30,7 +31,8 @@ class LinearReadout(nn.Module):
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """`[B, D, ...]` and `[B, outputs, ...]` -> what the map says of the inputs, `[B, outputs, ...]`. `learn` will
         fit it to the targets; before the first time it says 0."""
-        with torch.autocast(inputs.device.type, enabled=False):
+        device = inputs.device.type
+        with torch.autocast(device if is_autocast_available(device) else "cpu", enabled=False):
             x = F.pad(inputs.float().transpose(1, -1), (0, 1), value=1.0)
             with torch.no_grad():
                 rows, wanted = x.flatten(0, -2), targets.float().transpose(1, -1).flatten(0, -2)
