@@ -37,10 +37,8 @@ class LinearReadout(nn.Module):
             with torch.no_grad():
                 rows, wanted = x.flatten(0, -2), targets.float().transpose(1, -1).flatten(0, -2)
                 self._seen.append((rows.T @ rows / len(rows), rows.T @ wanted / len(rows)))
-                ridge = RIDGE * self.inner.diagonal().mean() + 1e-12
-                weights = torch.linalg.solve(
-                    self.inner + ridge * torch.eye(len(self.inner), device=x.device), self.cross
-                )
+                ridge = (RIDGE * self.inner.diagonal().mean() + 1e-12) * torch.eye(len(self.inner), device=x.device)
+                weights = torch.linalg.solve(self.inner + ridge, self.cross)
             return (x @ weights).transpose(1, -1)
 
     def learn(self, mean: Callable[[Tensor], Tensor] = lambda own: own) -> None:
