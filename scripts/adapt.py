@@ -29,6 +29,7 @@ from music2latent.pretrained import load_checkpoint, load_model
 from music2latent.training.config import TrainingConfig
 from music2latent.training.data import index_folder, parse_folder
 from music2latent.training.objectives import Batch, Dimension, Features, Readout
+from music2latent.training.objectives.distillation import untold
 from music2latent.training.objectives.features import loss_of_places, place_levels
 from music2latent.training.objectives.linear_readout import LinearReadout
 from music2latent.training.run import training_crops
@@ -36,12 +37,6 @@ from music2latent.training.run import training_crops
 BATCH = 32
 DISTILLATION, DIMENSION, NEAR = 4.0, 0.1, 0.5
 """Factors on the share of the teacher's latents that is lost, on `dimension`, and on that of its decoder's maps."""
-
-
-def lost(found: Tensor, wanted: Tensor) -> Tensor:
-    """Share of the variance of `[B, D, ...]`."""
-    mean = wanted.transpose(0, 1).flatten(1).mean(1).view(-1, *[1] * (wanted.ndim - 2))
-    return (found - wanted).square().mean() / (wanted - mean).square().mean()
 
 
 def descend(weights: Iterable[nn.Parameter], iterations: int, what: str) -> Iterable[torch.optim.Optimizer]:
@@ -77,8 +72,8 @@ def train_bottleneck(model: Autoencoder, audio: Tensor, features: Tensor, old: T
             sigma_next=none,
             noise=none,
         )
-        untold = lost(readouts["distillation"](latents, old[drawn]), old[drawn])
-        (readout(batch)[0] + DIMENSION * dimension(batch)[0] + DISTILLATION * untold).backward()
+        missing = untold(readouts["distillation"](latents, old[drawn]), old[drawn])
+        (readout(batch)[0] + DIMENSION * dimension(batch)[0] + DISTILLATION * missing).backward()
         for one in readouts.values():
             one.learn()
 
@@ -97,7 +92,7 @@ def take_over(model: Autoencoder, teacher: Autoencoder, new: Tensor, old: Tensor
     with torch.no_grad():
         first.bias += first.weight[..., 0] @ bias
         first.weight.copy_((first.weight[..., 0] @ columns)[..., None])
-    return 1 - float(lost(readout(new, old), old))
+    return 1 - float(untold(readout(new, old), old))
 
 
 def train_bottom(
@@ -105,7 +100,8 @@ def train_bottom(
 ) -> None:
     """The decoder's first layers, on stored latents."""
     upsampler, config = model.decoder, model.config
-    readout = LinearReadout(config.channels[-1], config.frame_size // config.bottom_bins + config.columns_per_latent)
+    features = Features()
+    readout = features.head(config)
     layers = nn.ModuleList([upsampler.conv_inp, upsampler.bottleneck_layers, upsampler.conv_out_bottleneck])
     for name, parameter in layers.named_parameters():
         parameter.requires_grad_(".proj_emb." not in name)  # which nothing uses
@@ -115,8 +111,8 @@ def train_bottom(
             fine, coarse = place_levels(audio[drawn].float(), config)
             wanted = teacher.decoder.bottom_map(old[drawn])
         found = upsampler.bottom_map(new[drawn])
-        loss = loss_of_places(readout, found, fine, coarse, Features().fine)
-        (loss + NEAR * lost(found, wanted)).backward()
+        loss = loss_of_places(readout, found, fine, coarse, features.fine)
+        (loss + NEAR * untold(found, wanted)).backward()
         readout.learn()
 
 

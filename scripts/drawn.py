@@ -57,7 +57,6 @@ def main(
     print("| levels from | levels | fine structure |\n|---|---:|---:|")
     for name in models or ["mini"]:
         model = load_model(name)
-        model = load_model(name)
         rate, samples = model.config.sample_rate, TrainingConfig(model=model.config).crop_samples
         readouts: dict[str, LinearReadout] = {}
         told: dict[str, list[tuple[Tensor, Tensor]]] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -245,12 +245,12 @@ class Run:
         self.prepared.zero_grad(set_to_none=False)
         if good:
             self.ema.update_parameters(self.model)
-            for head in self.heads.values():
-                cast(LinearReadout, head).learn(lambda own: accelerator.reduce(own, "mean"))
             totals.add(lr=float(self.schedule.get_last_lr()[0]), **figures)
-        else:
-            for head in self.heads.values():
-                cast(LinearReadout, head).forget()
+        for head in cast(Iterable[LinearReadout], self.heads.values()):
+            if good:
+                head.learn(lambda own: accelerator.reduce(own, "mean"))
+            else:
+                head.forget()
         self.schedule.step()
         self.iteration += 1
         self.num_seen += recipe.batch_size

@@ -23,6 +23,12 @@ def _teacher(model: str, device: torch.device) -> Encoder:
     return load_model(model).to(device).encoder.requires_grad_(False)
 
 
+def untold(found: Tensor, wanted: Tensor) -> Tensor:
+    """The share of the variance of `[B, D, ...]`, over all but D, that is not told."""
+    mean = wanted.mean([axis for axis in range(wanted.ndim) if axis != 1], keepdim=True)
+    return (found - wanted).square().mean() / (wanted - mean).square().mean().clamp(min=1e-9)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
     """A decoder for one model's latents stays of use while the encoder learns more: a linear map of the new latents
@@ -54,5 +60,4 @@ class Distillation:
         with torch.no_grad():
             wanted = _teacher(self.teacher, batch.x.device)(batch.x)
         found = batch.heads["distillation"](batch.latents, wanted)
-        variance = (wanted - wanted.mean((0, 2), keepdim=True)).square().mean()
-        return (found - wanted).square().mean() / variance.clamp(min=1e-9), {}
+        return untold(found, wanted), {}

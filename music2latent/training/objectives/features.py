@@ -16,7 +16,7 @@ from ...config import ModelConfig
 from ..ranges import WEIGHT, within
 from .batch import Batch, Stage
 from .linear_readout import LinearReadout
-from .readout import around_latents, fine_structure, levels_of
+from .readout import around_latents, level_error, levels_of
 
 AROUND = 96
 """Bins, some 500 Hz at frames of 4096, less whose mean level is fine structure."""
@@ -37,9 +37,8 @@ def loss_of_places(readout: LinearReadout, maps: Tensor, fine: Tensor, coarse: T
     """Of maps `[B, C, bottom_bins, L]`, read linearly: mean squared error in units of 10 dB, and `weight` times that of
     the fine structure."""
     read, columns = readout(maps, torch.cat([fine, coarse], 1)).split([fine.shape[1], coarse.shape[1]], 1)
-    structures = [fine_structure(levels.permute(0, 3, 2, 1).flatten(2), AROUND) for levels in (read, fine)]
-    wrong = (structures[0] - structures[1]).square().mean()
-    return (read - fine).square().mean() + (columns - coarse).square().mean() + weight * wrong
+    found, wanted = (levels.permute(0, 3, 2, 1).flatten(2) for levels in (read, fine))  # [B, L, all bins]
+    return level_error(found, wanted, weight, AROUND)[0] + (columns - coarse).square().mean()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from ...spectrogram import ALPHA
 from ..ranges import WEIGHT, within
 from .batch import Batch, Stage
 from .linear_readout import LinearReadout
-from .readout import DECIBELS, fine_structure
+from .readout import level_error, over_floor
 
 AROUND = 25
 """Bins, some 500 Hz at hops of 512, less whose mean level is fine structure."""
@@ -26,7 +26,7 @@ AROUND = 25
 def column_levels(x: Tensor) -> Tensor:
     """Of a compressed spectrogram `[B, 2, F, T]`, in units of 10 dB over the crop's floor, `[B, 1, T, F]`."""
     levels = (x.square().sum(1, keepdim=True) + 1e-9).log10() / ALPHA
-    return (levels - levels.amax((2, 3), keepdim=True) + DECIBELS / 10).clamp(min=0).transpose(2, 3)
+    return over_floor(levels).transpose(2, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,6 @@ class Pyramid:
         """Mean squared error in units of 10 dB; that of the fine structure relative to its variance."""
         with torch.no_grad():
             levels = column_levels(batch.x)
-            structure = fine_structure(levels, AROUND)
         read = batch.heads["pyramid"](batch.pyramid[0].transpose(2, 3), levels)
-        wrong = (fine_structure(read, AROUND) - structure).square().mean()
-        loss = (read - levels).square().mean() + self.fine * wrong
-        return loss, {"unread": wrong / structure.square().mean().clamp(min=1e-9)}
+        loss, unread = level_error(read, levels, self.fine, AROUND)
+        return loss, {"unread": unread}

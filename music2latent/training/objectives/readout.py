@@ -50,9 +50,13 @@ def bin_power(audio: Tensor, size: int, hop: int) -> Tensor:
 
 def levels_of(power: Tensor) -> Tensor:
     """In units of 10 dB over the crop's floor, `[B, T, bands]`."""
-    levels = (power + SILENT**2).log10()
-    floor = levels.amax((1, 2), keepdim=True) - DECIBELS / 10
-    return (levels - floor).clamp(min=0)
+    return over_floor((power + SILENT**2).log10())
+
+
+def over_floor(levels: Tensor) -> Tensor:
+    """Levels `[B, ...]` in units of 10 dB, over what lies so far under the loudest of each crop."""
+    loudest = levels.flatten(1).amax(1).view(-1, *[1] * (levels.ndim - 1))
+    return (levels - (loudest - DECIBELS / 10)).clamp(min=0)
 
 
 def around_latents(audio: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
@@ -70,6 +74,14 @@ def fine_structure(levels: Tensor, around: int = FINE) -> Tensor:
     pad = around // 2
     rows = F.pad(levels.flatten(0, -2)[:, None], (pad, pad), mode="replicate")
     return levels - F.avg_pool1d(rows, 2 * pad + 1, 1).view_as(levels)
+
+
+def level_error(found: Tensor, wanted: Tensor, weight: float, around: int = FINE) -> tuple[Tensor, Tensor]:
+    """Mean squared error of levels `[..., bands]`, with `weight` times that of their fine structure; and the latter
+    relative to the structure's variance."""
+    structure = fine_structure(wanted, around)
+    wrong = (fine_structure(found, around) - structure).square().mean()
+    return (found - wanted).square().mean() + weight * wrong, wrong / structure.square().mean().clamp(min=1e-9)
 
 
 def readable_levels(audio: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
@@ -101,11 +113,9 @@ class Readout:
         """Mean squared error in units of 10 dB; that of the fine structure relative to its variance."""
         with torch.no_grad():
             fine, coarse = readable_levels(batch.audio, batch.model.config)
-            structure = fine_structure(fine)
         levels = torch.cat([fine, coarse], 2).transpose(1, 2)
         read, others = (
             batch.heads["readout"](batch.latents, levels).transpose(1, 2).split([fine.shape[2], coarse.shape[2]], 2)
         )
-        wrong = (fine_structure(read) - structure).square().mean()
-        loss = (read - fine).square().mean() + (others - coarse).square().mean() + self.fine * wrong
-        return loss, {"unread": wrong / structure.square().mean().clamp(min=1e-9)}
+        wrong, unread = level_error(read, fine, self.fine)
+        return wrong + (others - coarse).square().mean(), {"unread": unread}
