@@ -85,6 +85,8 @@ def norm_groups(channels: int) -> int:
     return min(channels // 4, 32)
 
 
+TONE_PERIOD = 8
+"""Columns after which tones half a bin apart are where they were, and so the columns that a latent must stand for."""
 MOST_LEVELS = 12
 MOST_LAYERS = 64
 """In `layers_list` and `layers_list_encoder` together; the official model has 15."""
@@ -134,6 +136,9 @@ class ModelConfig:
     """Sampling in several steps stays above this noise level: below it the model was not trained. 0: sigma_min."""
     rho: float = ranged(7.0, 1.0, 100.0)
     """Curvature of the schedule of noise levels."""
+    tones: bool = False
+    """The encoder has the spectrogram a second time, with phases that count from the beginning of the signal, and the
+    denoiser begins with steady tones, whose levels the upsampler tells (`nn.tones`). The official model has neither."""
 
     def __post_init__(self) -> None:
         where = "model configuration"
@@ -174,6 +179,10 @@ class ModelConfig:
         yield (
             f"hop_length = {self.hop_length} gives {self.bins} frequency bins, the levels need a multiple of {divisor}",
             self.bins % divisor == 0,
+        )
+        yield (
+            f"tones = True with {self.columns_per_latent} columns per latent; it needs {TONE_PERIOD}",
+            not self.tones or self.columns_per_latent == TONE_PERIOD,
         )
         lowest = max(self.sigma_min, self.sigma_floor)
         yield f"sigma_max = {self.sigma_max} is not above sigma_min and sigma_floor, {lowest}", self.sigma_max > lowest

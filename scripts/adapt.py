@@ -1,119 +1,136 @@
-"""From an encoder with new features to an autoencoder that uses them, in minutes, in what costs least:
+"""From an encoder with new features to an autoencoder that uses them, in closed form:
 
 python scripts/adapt.py MODEL.safetensors ADAPTED.safetensors --data CORPUS/train/music --data SCORES=0.2
 
-The features of some thousand crops are computed once. On them the encoder's bottleneck learns what `readout`,
-`dimension` and `distillation` ask for. A linear map from its latents to the teacher's then goes into the first layer of
-the teacher's decoder, which is linear; and the decoder's deepest maps learn to hold what `features` asks of the
-encoder's, while they stay near the teacher's.
+Of some thousand crops, what latents are to tell (levels of narrow bands and their fine structure, of coarse bands in
+every column, of tones, and a teacher's latents) is regressed on the encoder's features. The principal components of
+what the regression says are the latents (reduced-rank regression, Izenman 1975): no others of their number, made
+linearly, tell more. They are put into the encoder's bottleneck exactly. A regression of the teacher's latents on them
+goes into the first layer of the teacher's decoder, which is linear, and one of the tones' levels into its tones.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 from rich.progress import track
-from torch import Tensor, nn
+from torch import Tensor
 
 from music2latent import spectrogram
 from music2latent.autoencoder import Autoencoder
 from music2latent.checkpoint import write_safetensors
+from music2latent.config import ModelConfig, norm_groups
+from music2latent.covariance import effective_dimension
 from music2latent.devices import keep_freed_memory
+from music2latent.nn.encoder import Encoder
 from music2latent.pretrained import load_checkpoint, load_model
 from music2latent.training.config import TrainingConfig
 from music2latent.training.data import index_folder, parse_folder
-from music2latent.training.objectives import Batch, Dimension, Features, Readout
-from music2latent.training.objectives.distillation import untold
-from music2latent.training.objectives.features import loss_of_places, place_levels
-from music2latent.training.objectives.linear_readout import LinearReadout
+from music2latent.training.objectives.readout import fine_structure, readable_levels
+from music2latent.training.objectives.tones import AROUND, tone_levels
 from music2latent.training.run import training_crops
 
-BATCH = 32
-DISTILLATION, DIMENSION, NEAR = 4.0, 0.1, 0.5
-"""Factors on the share of the teacher's latents that is lost, on `dimension`, and on that of its decoder's maps."""
+RIDGE = 3e-3
+"""Relative to the mean variance of what is regressed on."""
+SPREAD = 0.35
+"""Standard deviation of latents: where tanh is nearly linear, yet uses its range."""
+STEADY = 20.0
+"""What normalisation is made nearly constant with; relative to the latents' standard deviation."""
+PARTS = {"bands": 1.0, "fine": 10.0, "columns": 1.0, "tones": 0.3, "fine tones": 3.0, "teacher": 4.0}
+"""Weights of the mean squares of what is told; that of the teacher is relative to the latents' variance."""
 
 
-def descend(weights: Iterable[nn.Parameter], iterations: int, what: str) -> Iterable[torch.optim.Optimizer]:
-    """The optimizer, once per iteration, with a cosine schedule."""
-    weights = [weight for weight in weights if weight.requires_grad]
-    optimizer = torch.optim.RAdam(weights, lr=1e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, iterations, 1e-5)
-    for _ in track(range(iterations), what):
-        optimizer.zero_grad()
-        yield optimizer
-        nn.utils.clip_grad_norm_(weights, 5.0)
-        optimizer.step()
-        schedule.step()
+def targets(audio: Tensor, old: Tensor, config: ModelConfig) -> dict[str, Tensor]:
+    """Of crops `[B, n]` and the teacher's latents `[B, D, L]`, rows of all latents by part, `[B L, ...]`."""
+    bands, columns = readable_levels(audio, config)
+    tones = tone_levels(audio, config).transpose(1, 2)
+    parts = {"bands": bands, "fine": fine_structure(bands), "columns": columns}
+    parts |= {"tones": tones, "fine tones": fine_structure(tones, AROUND), "teacher": old.transpose(1, 2)}
+    return {name: rows.flatten(0, 1) for name, rows in parts.items()}
 
 
-def train_bottleneck(model: Autoencoder, audio: Tensor, features: Tensor, old: Tensor, iterations: int) -> None:
-    """The encoder's last layers, on stored features `[N, feature_dim, L]` and the teacher's latents `[N, D, L]`."""
-    encoder, none = model.encoder, torch.empty(0)
-    readout, dimension = Readout(), Dimension()
-    readouts = {"readout": readout.head(model.config), "distillation": LinearReadout(old.shape[1], old.shape[1])}
-    weights = nn.ModuleList([encoder.bottleneck_layers, encoder.norm_out, encoder.conv_out]).parameters()
-    for _ in descend(weights, iterations, "bottleneck"):
-        drawn = torch.randint(len(features), (BATCH,))
-        latents = encoder.bottleneck(features[drawn].float())
-        batch = Batch(
-            model=model,
-            audio=audio[drawn].float(),
-            x=none,
-            features=none,
-            latents=latents,
-            heads=readouts,
-            sigma=none,
-            sigma_next=none,
-            noise=none,
-        )
-        missing = untold(readouts["distillation"](latents, old[drawn]), old[drawn])
-        (readout(batch)[0] + DIMENSION * dimension(batch)[0] + DISTILLATION * missing).backward()
-        for one in readouts.values():
-            one.learn()
+def regression(inputs: Tensor, outputs: Tensor, ridge: float = RIDGE) -> tuple[Tensor, Tensor]:
+    """Rows `[N, D]` and `[N, K]` -> weights `[D, K]` and a bias `[K]`."""
+    mean = inputs.mean(0, dtype=torch.float32)
+    inner = inputs.new_zeros(inputs.shape[1], inputs.shape[1], dtype=torch.float32)
+    cross = outputs.new_zeros(inputs.shape[1], outputs.shape[1])
+    middle = outputs.mean(0)
+    for rows, wanted in zip(inputs.split(4000), outputs.split(4000), strict=True):
+        centred = rows.float() - mean
+        inner += centred.T @ centred
+        cross += centred.T @ (wanted - middle)
+    inner.diagonal().add_(ridge * inner.diagonal().mean())
+    weights = torch.cholesky_solve(cross, torch.linalg.cholesky(inner))
+    return weights, middle - mean @ weights
 
 
-def take_over(model: Autoencoder, teacher: Autoencoder, new: Tensor, old: Tensor) -> float:
-    """Give the model the teacher's decoder behind the best linear map of latents; returns the share that it tells."""
-    readout = LinearReadout(new.shape[1], old.shape[1])
-    readout(new, old)
-    readout.learn()
-    asked = torch.cat([new.new_zeros(1, new.shape[1], 1), torch.eye(new.shape[1])[None]], 2)
-    mapped = readout(asked, torch.zeros_like(asked))[0]
-    bias, columns = mapped[:, 0], mapped[:, 1:] - mapped[:, :1]
+def components(inputs: Tensor, outputs: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """So many uncorrelated linear functions of the inputs, of variance 1, that tell most of the outputs: weights
+    `[D, count]` and a bias `[count]`."""
+    weights, _ = regression(inputs, outputs)
+    said = torch.cat([rows.float() @ weights for rows in inputs.split(4000)])
+    said -= said.mean(0)
+    variances, directions = torch.linalg.eigh(said.T @ said / len(said))
+    variances, directions = variances[-count:].flip(0), directions[:, -count:].flip(1)
+    kept = weights @ (directions / variances.sqrt())
+    return kept, -(inputs.mean(0, dtype=torch.float32) @ kept)
+
+
+@torch.no_grad()
+def put_in(encoder: Encoder, weights: Tensor, bias: Tensor) -> None:
+    """Make the bottleneck compute tanh(SPREAD * (features @ weights + bias)), all but exactly.
+
+    Every value goes through normalisation and SiLU twice, with both signs: silu(x) - silu(-x) = x. What each group is
+    normalised by is kept nearly constant by channels that are, `STEADY`. The residual blocks begin with nothing.
+    """
+    first, *blocks = encoder.bottleneck_layers
+    width, size = first.out_channels, first.out_channels // norm_groups(first.out_channels)
+    per_group = size // 4
+    if len(bias) > per_group * (width // size):
+        raise typer.BadParameter(f"{len(bias)} latents do not fit into a bottleneck of {width}")
+    plus = torch.arange(len(bias))
+    plus = plus // per_group * size + 2 * (plus % per_group)
+    minus, steady = plus + 1, torch.ones(width, dtype=torch.bool)
+    steady[plus] = steady[minus] = False
+    first.weight.zero_()
+    first.bias.zero_()
+    for rows, sign in ((plus, 1), (minus, -1)):
+        first.weight[rows, :, 0] = sign * weights.T
+        first.bias[rows] = sign * bias
+    first.bias[steady] = STEADY * (1 - 2 * (torch.arange(int(steady.sum())) % 2)).float()
+    for block in blocks:
+        block.conv2.weight.zero_()
+        block.conv2.bias.zero_()
+    used = 2 * per_group
+    encoder.norm_out.weight.fill_(math.sqrt((STEADY**2 * (size - used) + used) / size))
+    encoder.norm_out.bias.zero_()
+    encoder.conv_out.weight.zero_()
+    encoder.conv_out.bias.zero_()
+    each = torch.arange(len(bias))
+    encoder.conv_out.weight[each, plus, 0] = SPREAD
+    encoder.conv_out.weight[each, minus, 0] = -SPREAD
+
+
+@torch.no_grad()
+def take_over(model: Autoencoder, teacher: Autoencoder, new: Tensor, old: Tensor) -> None:
+    """Give the model the teacher's decoder behind the best linear map of latents, rows of each."""
+    weights, bias = regression(new, old)
     own = {f"encoder.{key}": weight for key, weight in model.encoder.state_dict().items()}
     model.load_state_dict(teacher.state_dict() | own)
     first = model.decoder.conv_inp
-    with torch.no_grad():
-        first.bias += first.weight[..., 0] @ bias
-        first.weight.copy_((first.weight[..., 0] @ columns)[..., None])
-    return 1 - float(untold(readout(new, old), old))
+    first.bias += first.weight[..., 0] @ bias
+    first.weight.copy_((first.weight[..., 0] @ weights.T)[..., None])
 
 
-def train_bottom(
-    model: Autoencoder, teacher: Autoencoder, audio: Tensor, new: Tensor, old: Tensor, iterations: int
-) -> None:
-    """The decoder's first layers, on stored latents."""
-    upsampler, config = model.decoder, model.config
-    features = Features()
-    readout = features.head(config)
-    layers = nn.ModuleList([upsampler.conv_inp, upsampler.bottleneck_layers, upsampler.conv_out_bottleneck])
-    for name, parameter in layers.named_parameters():
-        parameter.requires_grad_(".proj_emb." not in name)  # which nothing uses
-    for _ in descend(layers.parameters(), iterations, "decoder"):
-        drawn = torch.randint(len(new), (BATCH,))
-        with torch.no_grad():
-            fine, coarse = place_levels(audio[drawn].float(), config)
-            wanted = teacher.decoder.bottom_map(old[drawn])
-        found = upsampler.bottom_map(new[drawn])
-        loss = loss_of_places(readout, found, fine, coarse, features.fine)
-        (loss + NEAR * untold(found, wanted)).backward()
-        readout.learn()
+def told(found: Tensor, wanted: Tensor) -> float:
+    """The share of variance."""
+    return 1 - float((found - wanted).square().sum() / (wanted - wanted.mean(0)).square().sum())
 
 
 def main(
@@ -121,30 +138,47 @@ def main(
     adapted: Annotated[Path, typer.Argument(help="Where the new model goes.")],
     data: Annotated[list[str], typer.Option(help="Training folders, FOLDER or FOLDER=WEIGHT.")],
     teacher: Annotated[str, typer.Option(help="Whose decoder.")] = "mini",
-    count: Annotated[int, typer.Option(help="Crops.")] = 3000,
-    iterations: Annotated[int, typer.Option(help="For the bottleneck; half as many for the decoder.")] = 1600,
+    count: Annotated[int, typer.Option(help="Crops; one in eight is held out.")] = 5000,
 ) -> None:
-    """Write the model, and print how much of the teacher's latents its own tell."""
+    """Write the model, and print what its latents tell of the crops that are held out."""
     keep_freed_memory()
-    torch.manual_seed(0)
     checkpoint, net, old_net = load_checkpoint(model), load_model(model), load_model(teacher)
-    config = TrainingConfig(model=net.config)
+    config = net.config
     with tempfile.TemporaryDirectory() as work:
-        crops = training_crops([index_folder(*parse_folder(folder), Path(work)) for folder in data], config)
-        audio = torch.stack([crops[number].half() for number in track(range(count), "crops")])
-    features, old = [], []
+        drawn = training_crops(
+            [index_folder(*parse_folder(folder), Path(work)) for folder in data], TrainingConfig(model=config)
+        )
+        audio = torch.stack([drawn[number].half() for number in track(range(count), "crops")])
+    features, parts = [], []
     with torch.no_grad():
-        for part in track(audio.split(8), "features"):
-            x = spectrogram.spectrogram(part.float(), net.config.hop_length)
-            features.append(net.encoder.features(x).half())
-            old.append(old_net.encoder(x))
-    stored, old_latents = torch.cat(features), torch.cat(old)
-    train_bottleneck(net, audio, stored, old_latents, iterations)
+        for batch in track(audio.split(16), "features"):
+            x = spectrogram.spectrogram(batch.float(), config.hop_length)
+            features.append(net.encoder.features(x).transpose(1, 2).flatten(0, 1).half())
+            parts.append(targets(batch.float(), old_net.encoder(x), config))
+    known = torch.cat(features)
+    wanted = {name: torch.cat([part[name] for part in parts]) for name in PARTS}
+    kept = len(known) * 7 // 8
+    scales = {name: math.sqrt(weight / wanted[name].shape[1]) for name, weight in PARTS.items()}
+    scales["teacher"] /= float(wanted["teacher"].std())
+    outputs = torch.cat([scales[name] * rows[:kept] for name, rows in wanted.items()], 1)
+    weights, bias = components(known[:kept], outputs, config.latent_dim)
+    put_in(net.encoder, weights, bias)
     with torch.no_grad():
-        latents = torch.cat([net.encoder.bottleneck(part.float()) for part in stored.split(100)])
-    told = take_over(net, old_net, latents, old_latents)
-    print(f"told of the teacher's latents, of these crops: {100 * told:.1f} %")
-    train_bottom(net, old_net, audio, latents, old_latents, iterations // 2)
+        chunks = known.float().unflatten(0, (count, -1)).transpose(1, 2)
+        latents = torch.cat([net.encoder.bottleneck(part) for part in chunks.split(100)])
+    rows = latents.transpose(1, 2).flatten(0, 1)
+    linear = torch.tanh(SPREAD * (known.float() @ weights + bias))
+    print(f"in the bottleneck as it was computed: {told(rows, linear):.1%}")
+    for name, target in wanted.items():
+        answer, offset = regression(rows[:kept], target[:kept], 1e-4)
+        print(f"{name}: {told(rows[kept:] @ answer + offset, target[kept:]):.1%}")
+    take_over(net, old_net, rows[:kept], wanted["teacher"][:kept])
+    if net.decoder.tones:
+        answer, offset = regression(rows[:kept], wanted["tones"][:kept], 1e-4)
+        with torch.no_grad():
+            net.decoder.tones.levels.weight.copy_(answer.T[..., None])
+            net.decoder.tones.levels.bias.copy_(offset)
+    print(f"effective dimension {float(effective_dimension(latents)):.1f}")
     write_safetensors(
         adapted,
         dataclasses.replace(

@@ -30,6 +30,7 @@ CORE = [
     "checkpoint chunk_coding",
     "autoencoder",
     "consistency nn.encoder nn.upsampler nn.denoiser",
+    "nn.tones",
     "nn.layers latents",
     "nn.fused noise chunks spectrogram stft covariance display m2l audio wave_stream",
     "media",

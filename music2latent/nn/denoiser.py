@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from ..config import ModelConfig
 from .layers import Down, GroupNorm, ResBlock, Up, zero_init
 
+TINY = 1e-6
+"""Added to the squares of magnitudes, whose root has no finite slope at zero."""
+
 
 class NoiseEmbedding(nn.Module):
     """c_noise = log(sigma) / 4 -> `[B, channels]`: sines, then cosines, at frequencies 1 down to 1e-4."""
@@ -37,7 +40,11 @@ def frequency_scaler(cond_channels: int, bins: int) -> nn.Sequential:
 
 
 class Denoiser(nn.Module):
-    """UNet over `[B, 2, F, T]`, conditioned on the noise level and, at every block, on the pyramid's map."""
+    """UNet over `[B, 2, F, T]`, conditioned on the noise level and, at every block, on the pyramid's map.
+
+    In a model that has tones it sees them and their magnitudes beside its input, and draws, beside a spectrogram, a
+    gain for each bin of them.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -46,10 +53,11 @@ class Denoiser(nn.Module):
         self.emb_proj = nn.Sequential(nn.Linear(cond, cond), nn.SiLU(), nn.Linear(cond, cond), nn.SiLU())
         self.scale_inp = frequency_scaler(cond, config.bins)
         self.scale_out = frequency_scaler(cond, config.bins)
-        self.conv_inp = nn.Conv2d(2, widths[0], 3, padding=1)
+        self.has_tones, self.sigma_data = config.tones, config.sigma_data
+        self.conv_inp = nn.Conv2d(5 if config.tones else 2, widths[0], 3, padding=1)
         self.conv_decoded = nn.Conv2d(widths[0], widths[0], 1)
         self.norm_out = GroupNorm(widths[0])
-        self.conv_out = zero_init(nn.Conv2d(widths[0], 2, 3, padding=1))
+        self.conv_out = zero_init(nn.Conv2d(widths[0], 3 if config.tones else 2, 3, padding=1))
 
         def blocks(level: int) -> list[nn.Module]:
             """For every block of a level: the 1x1 convolution of its pyramid map, then the block."""
@@ -77,6 +85,9 @@ class Denoiser(nn.Module):
         """x `[B, 2, F, T]` already scaled by c_in; c_noise `[B]`; pyramid as the upsampler gives it."""
         e = self.embed(c_noise).to(x.dtype)
         embedding = self.emb_proj(e)  # [B, cond]
+        if self.has_tones:
+            tones = pyramid[-1]
+            x = torch.cat([x, tones, tones.square().sum(1, keepdim=True).add(TINY).sqrt()], 1)
         x = self.conv_inp(x).mul_((1 + self.scale_inp(e))[:, None, :, None])  # [B, base, F, T]
 
         remembered: list[Tensor] = []
@@ -99,4 +110,6 @@ class Denoiser(nn.Module):
 
         x = self.conv_decoded(pyramid[0]).add_(x).div_(math.sqrt(2))
         x = self.norm_out(x, silu=True, reuse=True).mul_((1 + self.scale_out(e))[:, None, :, None])
-        return self.conv_out(x)  # [B, 2, F, T]
+        x = self.conv_out(x)
+        # The consistency function multiplies this by about sigma_data where it decodes from.
+        return x[:, :2] + x[:, 2:] * tones / self.sigma_data if self.has_tones else x  # [B, 2, F, T]

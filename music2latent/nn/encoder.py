@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..config import ModelConfig
 from .layers import Down, GroupNorm, ResBlock
+from .tones import steady
 
 
 class FrequencyGain(nn.Module):
@@ -27,7 +28,8 @@ class Encoder(nn.Module):
         super().__init__()
         widths, bottleneck = config.channels, config.bottleneck_base_channels
         self.gain = FrequencyGain(config.bins)
-        self.conv_inp = nn.Conv2d(2, widths[0], 3, padding=1)
+        self.steady = steady if config.tones else None
+        self.conv_inp = nn.Conv2d(4 if config.tones else 2, widths[0], 3, padding=1)
         self.prenorm_1d_to_2d = GroupNorm(widths[-1])
         self.bottleneck_layers = nn.Sequential(
             nn.Conv1d(config.feature_dim, bottleneck, 1),
@@ -49,7 +51,8 @@ class Encoder(nn.Module):
 
     def features(self, spectrogram: Tensor) -> Tensor:
         """The flattened deepest map, `[B, feature_dim, L]`, with index channel * bins + bin."""
-        x = self.gain(self.conv_inp(spectrogram))  # [B, base, F, T]
+        x = torch.cat([spectrogram, self.steady(spectrogram)], 1) if self.steady else spectrogram
+        x = self.gain(self.conv_inp(x))  # [B, base, F, T]
         x = self.prenorm_1d_to_2d(self.down_layers(x))  # [B, C, bottom_bins, L]
         return x.flatten(1, 2)
 

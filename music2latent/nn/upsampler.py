@@ -6,10 +6,12 @@ from torch import Tensor, nn
 
 from ..config import ModelConfig
 from .layers import ResBlock, Up
+from .tones import Tones
 
 
 class Upsampler(nn.Module):
-    """Latents `[B, D, L]` in (-1, 1) -> one map `[B, C_i, F_i, T_i]` per level, level 0 first."""
+    """Latents `[B, D, L]` in (-1, 1) -> one map `[B, C_i, F_i, T_i]` per level, level 0 first; and, in a model that has
+    tones, a spectrogram of them, `[B, 2, F, T]`."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -32,6 +34,7 @@ class Upsampler(nn.Module):
             if level:
                 layers.append(Up(widths[level], widths[level - 1], freq_only=config.freq_downsample_list[level - 1]))
         self.up_layers = nn.ModuleList(layers)
+        self.tones = Tones(config) if config.tones else None
 
     def bottom_map(self, latents: Tensor) -> Tensor:
         """The deepest map, `[B, C, bottom_bins, L]`."""
@@ -46,4 +49,5 @@ class Upsampler(nn.Module):
             if isinstance(layer, Up):
                 pyramid.append(x)
             x = layer(x)
-        return [x, *reversed(pyramid)]
+        tones = [self.tones(latents)] if self.tones else []
+        return [x, *reversed(pyramid), *tones]

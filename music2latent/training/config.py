@@ -117,6 +117,11 @@ class TrainingConfig:
                 )
         if not any(objective.weight for objective in self.objectives.values()):
             raise InputError(f"{WHERE}: every objective has weight 0; nothing would be learned")
+        if "tones" in self.objectives and self.objectives["tones"].weight and not self.model.tones:
+            raise InputError(
+                f"{WHERE}: objective tones has weight {self.objectives['tones'].weight:g}, and the model has none; "
+                "set model.tones, or the weight to 0"
+            )
         if self.recipe.freeze_encoder and self.stage <= Stage.LATENTS:
             raise InputError(
                 f"{WHERE}: freeze_encoder = true, and no objective looks at what is decoded; nothing would be learned"

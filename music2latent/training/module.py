@@ -83,7 +83,9 @@ def stage_of(parameter: str) -> Stage:
     network, _, inner = parameter.partition(".")
     if network == "encoder":
         return Stage.LATENTS if inner.startswith(("bottleneck_layers.", "norm_out.", "conv_out.")) else Stage.FEATURES
-    return Stage.PYRAMID if network == "decoder" else Stage.AUDIO
+    if network == "decoder":
+        return Stage.TONES if inner.startswith("tones.") else Stage.PYRAMID
+    return Stage.AUDIO
 
 
 def initialise(model: Autoencoder, recipe: Recipe) -> None:

@@ -20,6 +20,7 @@ from .harmonic import Harmonic
 from .pyramid import Pyramid
 from .readout import Readout
 from .spectral import Spectral
+from .tones import Tones
 from .waveform import Waveform
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -33,6 +34,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "pyramid": Pyramid,
     "readout": Readout,
     "spectral": Spectral,
+    "tones": Tones,
     "waveform": Waveform,
 }
 
@@ -52,5 +54,6 @@ __all__ = [
     "Readout",
     "Spectral",
     "Stage",
+    "Tones",
     "Waveform",
 ]

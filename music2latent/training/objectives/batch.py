@@ -21,8 +21,9 @@ class Stage(IntEnum):
 
     FEATURES = 1
     LATENTS = 2
-    PYRAMID = 3
-    AUDIO = 4
+    TONES = 3
+    PYRAMID = 4
+    AUDIO = 5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,16 +17,16 @@ from ...spectrogram import ALPHA
 from ..ranges import WEIGHT, within
 from .batch import Batch, Stage
 from .linear_readout import LinearReadout
-from .readout import level_error, over_floor
+from .readout import floored, level_error
 
 AROUND = 25
 """Bins, some 500 Hz at hops of 512, less whose mean level is fine structure."""
 
 
 def column_levels(x: Tensor) -> Tensor:
-    """Of a compressed spectrogram `[B, 2, F, T]`, in units of 10 dB over the crop's floor, `[B, 1, T, F]`."""
+    """Of a compressed spectrogram `[B, 2, F, T]`, in units of 10 dB, down to the crop's floor, `[B, 1, T, F]`."""
     levels = (x.square().sum(1, keepdim=True) + 1e-9).log10() / ALPHA
-    return over_floor(levels).transpose(2, 3)
+    return floored(levels).transpose(2, 3)
 
 
 @dataclass(frozen=True, kw_only=True)

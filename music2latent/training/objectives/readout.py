@@ -24,7 +24,7 @@ from .bands import band_filters
 from .batch import Batch, Stage
 from .linear_readout import LinearReadout
 
-DECIBELS = 50.0
+DECIBELS = 70.0
 """Levels so far under the loudest band of a crop are not told apart."""
 FINE, COARSE = 24, 3
 """Bands per octave in windows of two latents, and in windows of a column."""
@@ -49,14 +49,13 @@ def bin_power(audio: Tensor, size: int, hop: int) -> Tensor:
 
 
 def levels_of(power: Tensor) -> Tensor:
-    """In units of 10 dB over the crop's floor, `[B, T, bands]`."""
-    return over_floor((power + SILENT**2).log10())
+    """In units of 10 dB, down to the crop's floor, `[B, T, bands]`."""
+    return floored((power + SILENT**2).log10())
 
 
-def over_floor(levels: Tensor) -> Tensor:
-    """Levels `[B, ...]` in units of 10 dB, over what lies so far under the loudest of each crop."""
-    loudest = levels.flatten(1).amax(1).view(-1, *[1] * (levels.ndim - 1))
-    return (levels - (loudest - DECIBELS / 10)).clamp(min=0)
+def floored(levels: Tensor) -> Tensor:
+    """Levels `[B, ...]` in units of 10 dB, none lower than `DECIBELS` under the loudest of each crop."""
+    return levels.maximum(levels.flatten(1).amax(1).view(-1, *[1] * (levels.ndim - 1)) - DECIBELS / 10)
 
 
 def around_latents(audio: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
