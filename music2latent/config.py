@@ -275,6 +275,7 @@ PRESETS: dict[str, ModelConfig] = {
         bottleneck_base_channels=256,
         heads=2,
         sigma_floor=20.0,
+        tones=True,
     ),
     "tiny": ModelConfig(
         base_channels=8,

@@ -31,7 +31,7 @@ def test_a_click_is_heard_in_its_latent_and_column() -> None:
     sound = torch.zeros(LATENTS * MINI.frame_size)
     sound[2 * MINI.frame_size + 5 * MINI.hop_length + MINI.hop_length // 2] = 1.0
     _, columns = place_levels(crop(sound), MINI)
-    assert columns[0].sum(1).nonzero().tolist() == [[5, 2]]
+    assert (columns[0] > columns.min()).any(1).nonzero().tolist() == [[5, 2]]
 
 
 def test_it_teaches_the_features_alone() -> None:

@@ -20,7 +20,7 @@ from music2latent.training.objectives.tones import tone_levels
 from ..small import SMALL, learn
 from .test_readout import LATENTS
 
-MINI = replace(PRESETS["mini"], tones=True)
+MINI = PRESETS["mini"]
 
 
 def test_levels_are_those_that_the_sound_was_drawn_with() -> None:
@@ -52,4 +52,4 @@ def test_it_teaches_encoder_and_tones_alone() -> None:
 
 def test_a_model_without_tones_is_refused() -> None:
     with pytest.raises(InputError, match=r"objective tones has weight 1, and the model has none; set model\.tones"):
-        TrainingConfig(PRESETS["mini"], objectives={"tones": Tones()})
+        TrainingConfig(PRESETS["tiny"], objectives={"tones": Tones()})
