@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 demo: .venv/demo.done
 	$(BIN)/music2latent reconstruct examples/clip.ogg --output demo-output/clip.wav --plot --force
-	@echo "note     mini is a small model for trying things offline: it smears steady harmonics; --model official fetches the official one"
+	@echo "note     mini is a small model for trying things offline: pitch comes back, detail less; --model official fetches the official one"
 
 test: .venv/dev.done
 	@# two processes of a thread each

@@ -27,6 +27,8 @@ def main(
 ) -> None:
     """Write it."""
     checkpoint = load_checkpoint(model)
+    if checkpoint.config.tones:
+        raise typer.BadParameter(f"{model} has tones already")
     config = dataclasses.replace(checkpoint.config, tones=True)
     weights = {}
     for name, shape in parameter_shapes(config).items():

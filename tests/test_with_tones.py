@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+import typer
 
 from music2latent.checkpoint import write_safetensors
 from music2latent.pretrained import load_model
@@ -25,6 +27,8 @@ def test_it_encodes_and_decodes_as_before(tmp_path: Path) -> None:
     with_tones.main(str(tmp_path / "before.safetensors"), tmp_path / "after.safetensors")
     before, after = (load_model(str(tmp_path / f"{name}.safetensors")) for name in ("before", "after"))
     assert after.config.tones
+    with pytest.raises(typer.BadParameter, match=r"after\.safetensors has tones already"):
+        with_tones.main(str(tmp_path / "after.safetensors"), tmp_path / "again.safetensors")
     assert not before.config.tones
     x = spectrogram(torch.from_numpy(sound(2, 16 * before.config.hop_length + before.config.edge)), 512)
     with torch.no_grad():
