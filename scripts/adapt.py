@@ -20,7 +20,7 @@ from typing import Annotated
 import torch
 import typer
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 
 from music2latent import spectrogram
 from music2latent.autoencoder import Autoencoder
@@ -29,6 +29,7 @@ from music2latent.config import ModelConfig, norm_groups
 from music2latent.covariance import effective_dimension
 from music2latent.devices import keep_freed_memory
 from music2latent.nn.encoder import Encoder
+from music2latent.nn.layers import ResBlock
 from music2latent.pretrained import load_checkpoint, load_model
 from music2latent.training.config import TrainingConfig
 from music2latent.training.data import index_folder, parse_folder
@@ -82,6 +83,13 @@ def components(inputs: Tensor, outputs: Tensor, count: int) -> tuple[Tensor, Ten
     return kept, -(inputs.mean(0, dtype=torch.float32) @ kept)
 
 
+def parts_of(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    """A convolution's weight and bias."""
+    assert isinstance(layer, nn.Conv1d)
+    assert layer.bias is not None
+    return layer.weight, layer.bias
+
+
 @torch.no_grad()
 def put_in(encoder: Encoder, weights: Tensor, bias: Tensor) -> None:
     """Make the bottleneck compute tanh(SPREAD * (features @ weights + bias)), all but exactly.
@@ -90,7 +98,9 @@ def put_in(encoder: Encoder, weights: Tensor, bias: Tensor) -> None:
     normalised by is kept nearly constant by channels that are, `STEADY`. The residual blocks begin with nothing.
     """
     first, *blocks = encoder.bottleneck_layers
-    width, size = first.out_channels, first.out_channels // norm_groups(first.out_channels)
+    weight, offset = parts_of(first)
+    width = len(offset)
+    size = width // norm_groups(width)
     per_group = size // 4
     if len(bias) > per_group * (width // size):
         raise typer.BadParameter(f"{len(bias)} latents do not fit into a bottleneck of {width}")
@@ -98,20 +108,21 @@ def put_in(encoder: Encoder, weights: Tensor, bias: Tensor) -> None:
     plus = plus // per_group * size + 2 * (plus % per_group)
     minus, steady = plus + 1, torch.ones(width, dtype=torch.bool)
     steady[plus] = steady[minus] = False
-    first.weight.zero_()
-    first.bias.zero_()
+    weight.zero_()
+    offset.zero_()
     for rows, sign in ((plus, 1), (minus, -1)):
-        first.weight[rows, :, 0] = sign * weights.T
-        first.bias[rows] = sign * bias
-    first.bias[steady] = STEADY * (1 - 2 * (torch.arange(int(steady.sum())) % 2)).float()
+        weight[rows, :, 0] = sign * weights.T
+        offset[rows] = sign * bias
+    offset[steady] = STEADY * (1 - 2 * (torch.arange(int(steady.sum())) % 2)).float()
     for block in blocks:
-        block.conv2.weight.zero_()
-        block.conv2.bias.zero_()
+        assert isinstance(block, ResBlock)
+        for parameter in block.conv2.parameters():
+            parameter.zero_()
     used = 2 * per_group
     encoder.norm_out.weight.fill_(math.sqrt((STEADY**2 * (size - used) + used) / size))
     encoder.norm_out.bias.zero_()
-    encoder.conv_out.weight.zero_()
-    encoder.conv_out.bias.zero_()
+    for parameter in encoder.conv_out.parameters():
+        parameter.zero_()
     each = torch.arange(len(bias))
     encoder.conv_out.weight[each, plus, 0] = SPREAD
     encoder.conv_out.weight[each, minus, 0] = -SPREAD
@@ -123,9 +134,9 @@ def take_over(model: Autoencoder, teacher: Autoencoder, new: Tensor, old: Tensor
     weights, bias = regression(new, old)
     own = {f"encoder.{key}": weight for key, weight in model.encoder.state_dict().items()}
     model.load_state_dict(teacher.state_dict() | own)
-    first = model.decoder.conv_inp
-    first.bias += first.weight[..., 0] @ bias
-    first.weight.copy_((first.weight[..., 0] @ weights.T)[..., None])
+    weight, offset = parts_of(model.decoder.conv_inp)
+    offset += weight[..., 0] @ bias
+    weight.copy_((weight[..., 0] @ weights.T)[..., None])
 
 
 def told(found: Tensor, wanted: Tensor) -> float:
@@ -176,8 +187,8 @@ def main(
     if net.decoder.tones:
         answer, offset = regression(rows[:kept], wanted["tones"][:kept], 1e-4)
         with torch.no_grad():
-            net.decoder.tones.levels.weight.copy_(answer.T[..., None])
-            net.decoder.tones.levels.bias.copy_(offset)
+            for parameter, value in zip(parts_of(net.decoder.tones.levels), (answer.T[..., None], offset), strict=True):
+                parameter.copy_(value)
     print(f"effective dimension {float(effective_dimension(latents)):.1f}")
     write_safetensors(
         adapted,

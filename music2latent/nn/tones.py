@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import cast
 
 import numpy as np
 import torch
@@ -57,9 +58,9 @@ class Tones(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.levels = zero_init(nn.Conv1d(config.latent_dim, 2 * config.bins, 1))
+        self.levels = zero_init(nn.Conv1d(config.latent_dim, config.n_fft, 1))
         """In units of 10 dB over amplitude 1."""
-        nn.init.constant_(self.levels.bias, QUIET)
+        cast(Tensor, self.levels.bias).data.fill_(QUIET)
 
     def forward(self, latents: Tensor) -> Tensor:
         amplitudes = 10 ** (self.levels(latents).float().clamp(max=LOUDEST) / 2)

@@ -64,10 +64,10 @@ def test_a_tone_in_the_middle_of_a_bin_stands_still() -> None:
 def test_levels_are_linear_in_the_latents_and_no_louder_than_they_may_be() -> None:
     network = Tones(replace(SMALL, tones=True))
     with torch.no_grad():
-        network.levels.weight.zero_()
-        network.levels.bias.fill_(-8.0)
-        network.levels.bias[20] = 5.0
-        network.levels.bias[40] = -2.0
+        weight, bias = network.levels.parameters()
+        weight.zero_()
+        bias.fill_(-8.0)
+        bias[20], bias[40] = 5.0, -2.0
         x = network(torch.zeros(1, SMALL.latent_dim, 4))
     amplitudes = torch.full((1, 2 * SMALL.bins, 4), 1e-4)
     amplitudes[:, 20], amplitudes[:, 40] = 10 ** (tones.LOUDEST / 2), 0.1

@@ -63,7 +63,7 @@ HOSTILE: list[Any] = [
 
 def _keys() -> list[tuple[str, ...]]:
     """The place of every setting."""
-    whole = TrainingConfig(objectives={name: kind() for name, kind in OBJECTIVES.items()}).to_dict()
+    whole = TrainingConfig(PRESETS["mini"], objectives={name: kind() for name, kind in OBJECTIVES.items()}).to_dict()
     objectives = [("objectives", name, key) for name, table in whole["objectives"].items() for key in table]
     return [*(("training", key) for key in whole["training"]), *objectives]
 

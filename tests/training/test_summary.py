@@ -33,5 +33,6 @@ def test_every_recipe_has_a_cost(name: str) -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_has_a_cost(name: str) -> None:
     config = load_config("tiny")
+    config = replace(config, model=replace(config.model, tones=True))
     alone = replace(config, objectives={name: OBJECTIVES[name]()})
     assert 0 < summary(alone)["gflop_per_iteration"] < 2 * summary(config)["gflop_per_iteration"]

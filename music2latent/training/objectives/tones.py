@@ -43,6 +43,8 @@ class Tones:
         """Mean squared error in units of 10 dB; that of the fine structure relative to its variance."""
         with torch.no_grad():
             wanted = tone_levels(batch.audio, batch.model.config)
-        told = batch.model.decoder.tones.levels(batch.latents).float()
+        tones = batch.model.decoder.tones
+        assert tones is not None  # which the configuration has seen to
+        told = tones.levels(batch.latents).float()
         loss, unread = level_error(told.transpose(1, 2), wanted.transpose(1, 2), self.fine, AROUND)
         return loss, {"unread": unread}
