@@ -51,3 +51,14 @@ def test_folded_upsampling_is_the_same(freq_only: int, bins: int, columns: int) 
 def test_fresh_block_is_its_skip_connection() -> None:
     x = torch.randn(1, 16, 8, 8)
     assert torch.equal(ResBlock(16, 16, cond_channels=4, heads=2)(x, torch.randn(1, 4)), x)
+
+
+def test_a_single_column_in_bfloat16_is_what_it_is_in_float32() -> None:
+    down = Down(32, 32, freq_only=False)
+    x = torch.randn(1, 32, 64, 2)
+    with torch.no_grad():
+        wanted = down(x)
+        found = [down.bfloat16()(x.bfloat16()) for _ in range(20)]  # whether it is finite was chance
+    for one in found:
+        assert one.shape == wanted.shape
+        torch.testing.assert_close(one.float(), wanted, rtol=0.05, atol=0.05)
