@@ -20,6 +20,7 @@ from typing import Annotated
 import torch
 import typer
 from rich.progress import track
+from sklearn.linear_model import Ridge
 from torch import Tensor, nn
 
 from music2latent import spectrogram
@@ -33,6 +34,7 @@ from music2latent.nn.layers import ResBlock
 from music2latent.pretrained import load_checkpoint, load_model
 from music2latent.training.config import TrainingConfig
 from music2latent.training.data import index_folder, parse_folder
+from music2latent.training.objectives.distillation import untold
 from music2latent.training.objectives.readout import fine_structure, readable_levels
 from music2latent.training.objectives.tones import AROUND, tone_levels
 from music2latent.training.run import training_crops
@@ -58,29 +60,21 @@ def targets(audio: Tensor, old: Tensor, config: ModelConfig) -> dict[str, Tensor
 
 def regression(inputs: Tensor, outputs: Tensor, ridge: float = RIDGE) -> tuple[Tensor, Tensor]:
     """Rows `[N, D]` and `[N, K]` -> weights `[D, K]` and a bias `[K]`."""
-    mean = inputs.mean(0, dtype=torch.float32)
-    inner = inputs.new_zeros(inputs.shape[1], inputs.shape[1], dtype=torch.float32)
-    cross = outputs.new_zeros(inputs.shape[1], outputs.shape[1])
-    middle = outputs.mean(0)
-    for rows, wanted in zip(inputs.split(4000), outputs.split(4000), strict=True):
-        centred = rows.float() - mean
-        inner += centred.T @ centred
-        cross += centred.T @ (wanted - middle)
-    inner.diagonal().add_(ridge * inner.diagonal().mean())
-    weights = torch.cholesky_solve(cross, torch.linalg.cholesky(inner))
-    return weights, middle - mean @ weights
+    alpha = ridge * float((inputs - inputs.mean(0)).square().sum(0).mean())
+    fitted = Ridge(alpha=alpha).fit(inputs.numpy(), outputs.numpy())
+    return torch.from_numpy(fitted.coef_).T, torch.from_numpy(fitted.intercept_)
 
 
 def components(inputs: Tensor, outputs: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """So many uncorrelated linear functions of the inputs, of variance 1, that tell most of the outputs: weights
     `[D, count]` and a bias `[count]`."""
     weights, _ = regression(inputs, outputs)
-    said = torch.cat([rows.float() @ weights for rows in inputs.split(4000)])
+    said = inputs @ weights
     said -= said.mean(0)
     variances, directions = torch.linalg.eigh(said.T @ said / len(said))
     variances, directions = variances[-count:].flip(0), directions[:, -count:].flip(1)
     kept = weights @ (directions / variances.sqrt())
-    return kept, -(inputs.mean(0, dtype=torch.float32) @ kept)
+    return kept, -(inputs.mean(0) @ kept)
 
 
 def parts_of(layer: nn.Module) -> tuple[Tensor, Tensor]:
@@ -94,7 +88,7 @@ def parts_of(layer: nn.Module) -> tuple[Tensor, Tensor]:
 def put_in(encoder: Encoder, weights: Tensor, bias: Tensor) -> None:
     """Make the bottleneck compute tanh(SPREAD * (features @ weights + bias)), all but exactly.
 
-    Every value goes through normalisation and SiLU twice, with both signs: silu(x) - silu(-x) = x. What each group is
+    Every value goes through the last normalisation and SiLU with both signs: silu(x) - silu(-x) = x. What each group is
     normalised by is kept nearly constant by channels that are, `STEADY`. The residual blocks begin with nothing.
     """
     first, *blocks = encoder.bottleneck_layers
@@ -140,8 +134,8 @@ def take_over(model: Autoencoder, teacher: Autoencoder, new: Tensor, old: Tensor
 
 
 def told(found: Tensor, wanted: Tensor) -> float:
-    """The share of variance."""
-    return 1 - float((found - wanted).square().sum() / (wanted - wanted.mean(0)).square().sum())
+    """The share of variance, of rows."""
+    return 1 - float(untold(found, wanted))
 
 
 def main(
@@ -166,7 +160,7 @@ def main(
             x = spectrogram.spectrogram(batch.float(), config.hop_length)
             features.append(net.encoder.features(x).transpose(1, 2).flatten(0, 1).half())
             parts.append(targets(batch.float(), old_net.encoder(x), config))
-    known = torch.cat(features)
+    known = torch.cat(features).float()
     wanted = {name: torch.cat([part[name] for part in parts]) for name in PARTS}
     kept = len(known) * 7 // 8
     scales = {name: math.sqrt(weight / wanted[name].shape[1]) for name, weight in PARTS.items()}
@@ -175,10 +169,10 @@ def main(
     weights, bias = components(known[:kept], outputs, config.latent_dim)
     put_in(net.encoder, weights, bias)
     with torch.no_grad():
-        chunks = known.float().unflatten(0, (count, -1)).transpose(1, 2)
+        chunks = known.unflatten(0, (count, -1)).transpose(1, 2)
         latents = torch.cat([net.encoder.bottleneck(part) for part in chunks.split(100)])
     rows = latents.transpose(1, 2).flatten(0, 1)
-    linear = torch.tanh(SPREAD * (known.float() @ weights + bias))
+    linear = torch.tanh(SPREAD * (known @ weights + bias))
     print(f"in the bottleneck as it was computed: {told(rows, linear):.1%}")
     for name, target in wanted.items():
         answer, offset = regression(rows[:kept], target[:kept], 1e-4)

@@ -17,25 +17,13 @@ from torch import Tensor
 
 from music2latent import spectrogram
 from music2latent.config import PRESETS, ModelConfig
-from music2latent.evaluation.metrics import (
-    chroma_cosine,
-    constant_q_difference,
-    log_spectral,
-    mel_distance,
-    spectral_convergence,
-)
+from music2latent.evaluation.metrics import METRICS
 from music2latent.evaluation.sound import Sound
 from music2latent.nn.tones import draw
 from music2latent.pretrained import load_model
 from music2latent.training.objectives.tones import tone_levels
 
-METRICS = {
-    "chroma cosine": chroma_cosine,
-    "constant-Q (dB)": constant_q_difference,
-    "convergence 8192": spectral_convergence,
-    "log-spectral distance (dB)": log_spectral,
-    "mel (dB)": mel_distance,
-}
+SHOWN = "chroma_cosine", "constant_q_difference", "spectral_convergence", "log_spectral_distance", "mel_distance"
 AROUND = 25
 """Bins that magnitudes are averaged over, some 500 Hz."""
 
@@ -76,15 +64,15 @@ def main(
     net = load_model(model)
     x = spectrogram.spectrogram(audio, config.hop_length)
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    level = torch.full((count,), config.sigma_max)
-    made = {model: spectrogram.inverse(net.denoise(config.sigma_max * noise, level, net.decoder(net.encoder(x))))}
+    made = {model: spectrogram.inverse(net.decode(net.encoder(x), lambda step: noise))}
     made |= put_together(audio, config)
-    print(f"| known | {' | '.join(METRICS)} |\n|---|{'---:|' * len(METRICS)}")
+    chosen = [METRICS[name] for name in SHOWN]
+    print(f"| known | {' | '.join(metric.heading for metric in chosen)} |\n|---|{'---:|' * len(chosen)}")
     inner = slice(config.edge, -config.edge)
     originals = [Sound(one[None, inner], config.sample_rate) for one in audio]
     for name, sounds in made.items():
         found = [Sound(one[None, inner], config.sample_rate) for one in sounds]
-        means = [sum(map(metric, found, originals)) / count for metric in METRICS.values()]
+        means = [sum(map(metric.measure, found, originals)) / count for metric in chosen]
         print(f"| {name} | {' | '.join(f'{mean:.3f}' for mean in means)} |", flush=True)
 
 

@@ -114,7 +114,7 @@ class Down(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(x)
         if x.dtype == torch.bfloat16 and x.shape[3] == 2 and self.c.stride[1] == 2:
-            # With AMX, oneDNN 3.x reads past the end of maps that become a single column, and gives NaN.
+            # With AMX, oneDNN gives NaN where maps become a single column, often or by chance.
             return self.c(F.pad(x, (0, 2)))[..., :1]
         return self.c(x)
 

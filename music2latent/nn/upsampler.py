@@ -36,14 +36,10 @@ class Upsampler(nn.Module):
         self.up_layers = nn.ModuleList(layers)
         self.tones = Tones(config) if config.tones else None
 
-    def bottom_map(self, latents: Tensor) -> Tensor:
-        """The deepest map, `[B, C, bottom_bins, L]`."""
+    def forward(self, latents: Tensor) -> list[Tensor]:
         x = self.conv_out_bottleneck(self.bottleneck_layers(self.conv_inp(latents)))  # [B, bins * C, L]
         # Here the index is bin * channels + channel, the other way round than in the encoder's features.
-        return x.view(x.shape[0], *self.bottom, x.shape[2]).transpose(1, 2)
-
-    def forward(self, latents: Tensor) -> list[Tensor]:
-        x = self.bottom_map(latents)
+        x = x.view(x.shape[0], *self.bottom, x.shape[2]).transpose(1, 2)  # [B, C, bins, L]
         pyramid = []
         for layer in self.up_layers:
             if isinstance(layer, Up):

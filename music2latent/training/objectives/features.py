@@ -33,14 +33,6 @@ def place_levels(audio: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
     return fine.permute(0, 3, 2, 1), coarse.permute(0, 3, 2, 1)
 
 
-def loss_of_places(readout: LinearReadout, maps: Tensor, fine: Tensor, coarse: Tensor, weight: float) -> Tensor:
-    """Of maps `[B, C, bottom_bins, L]`, read linearly: mean squared error in units of 10 dB, and `weight` times that of
-    the fine structure."""
-    read, columns = readout(maps, torch.cat([fine, coarse], 1)).split([fine.shape[1], coarse.shape[1]], 1)
-    found, wanted = (levels.permute(0, 3, 2, 1).flatten(2) for levels in (read, fine))  # [B, L, all bins]
-    return level_error(found, wanted, weight, AROUND)[0] + (columns - coarse).square().mean()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Features:
     """The encoder's deepest maps shall hold levels, of bins and of columns, in a form that a linear map finds."""
@@ -56,9 +48,13 @@ class Features:
         return LinearReadout(config.channels[-1], config.frame_size // config.bottom_bins + config.columns_per_latent)
 
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """As `loss_of_places`; no further figures."""
+        """Mean squared error in units of 10 dB, of levels and of their fine structure; no further figures."""
         config = batch.model.config
         with torch.no_grad():
             fine, coarse = place_levels(batch.audio, config)
         maps = batch.features.unflatten(1, (config.channels[-1], config.bottom_bins))
-        return loss_of_places(batch.heads["features"], maps, fine, coarse, self.fine), {}
+        read, columns = batch.heads["features"](maps, torch.cat([fine, coarse], 1)).split(
+            [fine.shape[1], coarse.shape[1]], 1
+        )
+        found, wanted = (levels.permute(0, 3, 2, 1).flatten(2) for levels in (read, fine))  # [B, L, all bins]
+        return level_error(found, wanted, self.fine, AROUND)[0] + (columns - coarse).square().mean(), {}
