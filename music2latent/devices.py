@@ -7,6 +7,7 @@ import re
 import sys
 
 import torch
+from torch.amp.autocast_mode import is_autocast_available
 
 from .errors import InputError
 
@@ -63,6 +64,11 @@ def multiplies_bfloat16(device: torch.device) -> bool:
         return bool(torch.cpu._is_avx512_bf16_supported())
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def without_autocast(device: torch.device) -> torch.autocast:
+    """A context in which products keep the dtype of their operands."""
+    return torch.autocast(device.type if is_autocast_available(device.type) else "cpu", enabled=False)
 
 
 def keep_freed_memory() -> None:

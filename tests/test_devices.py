@@ -65,3 +65,11 @@ def test_auto_is_bfloat16_where_the_processor_has_it() -> None:
     expected = torch.bfloat16 if flags & {"avx512_bf16", "amx_bf16"} else torch.float32
     assert resolve_dtype("auto", torch.device("cpu")) == expected
     assert resolve_dtype("auto", torch.device("meta")) == torch.float32
+
+
+def test_without_autocast_products_keep_their_precision() -> None:
+    numbers = torch.full((2, 2), 1.001)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (numbers @ numbers).dtype == torch.bfloat16
+        with devices.without_autocast(numbers.device):
+            assert torch.equal(numbers @ numbers, torch.full((2, 2), 2 * 1.001**2))

@@ -17,6 +17,7 @@ from .distillation import Distillation
 from .energy import Energy
 from .features import Features
 from .harmonic import Harmonic
+from .loudness import Loudness
 from .pyramid import Pyramid
 from .readout import Readout
 from .spectral import Spectral
@@ -31,6 +32,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "energy": Energy,
     "features": Features,
     "harmonic": Harmonic,
+    "loudness": Loudness,
     "pyramid": Pyramid,
     "readout": Readout,
     "spectral": Spectral,
@@ -49,6 +51,7 @@ __all__ = [
     "Features",
     "Harmonic",
     "Headed",
+    "Loudness",
     "Objective",
     "Pyramid",
     "Readout",

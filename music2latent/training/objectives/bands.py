@@ -10,7 +10,9 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool1d
 
+from ...devices import without_autocast
 from ...stft import SILENT, magnitudes
 from ..ranges import WEIGHT, WINDOWS, within
 from .batch import Batch, Stage
@@ -40,12 +42,14 @@ class Bands:
     """Window lengths in samples; crops must be longer than the longest. Longer ones have lower bands."""
     per_octave: int = within(24, 1, 96)
     """Bands per octave."""
+    block: int = within(1, 1, 4096)
+    """Windows, a quarter of their length apart, whose energy counts together; blocks overlap by a half."""
     decibels: float = within(80.0, 1.0, 200.0)
     """Levels so far under the crop's loudest band are not told apart."""
 
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean difference of levels in units of 10 dB; no further figures."""
-        total = batch.audio.new_zeros(())
+        """Mean difference of levels in units of 10 dB; by how many dB the decoded audio is too loud."""
+        total = louder = batch.audio.new_zeros(())
         for size in self.sizes:
             found = self._levels(batch.decoded, size, batch)
             with torch.no_grad():
@@ -53,12 +57,15 @@ class Bands:
                 floor = wanted.amax((1, 2), keepdim=True) - self.decibels
             difference = torch.maximum(found, floor) - torch.maximum(wanted, floor)
             total = total + difference.abs().mean() / (10 * len(self.sizes))
-        return total, {}
+            louder = louder + difference.detach().mean() / len(self.sizes)
+        return total, {"louder": louder}
 
     def _levels(self, audio: Tensor, size: int, batch: Batch) -> Tensor:
-        """dB, `[B, T, bands]`."""
+        """dB, `[B, bands, T]`."""
         filters = torch.as_tensor(
             band_filters(size, batch.model.config.sample_rate, self.per_octave), device=audio.device
         )
-        power = magnitudes(audio, size, pad=True).square() @ filters.T
-        return 10 * (power + SILENT**2).log10()
+        with without_autocast(audio.device):  # half a decibel is lost in bfloat16
+            power = filters @ magnitudes(audio, size, pad=True).square().mT
+        block = min(self.block, power.shape[-1])
+        return 10 * (avg_pool1d(power, block, max(block // 2, 1)) + SILENT**2).log10()

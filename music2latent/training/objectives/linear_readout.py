@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.amp.autocast_mode import is_autocast_available
+
+from ...devices import without_autocast
 
 DECAY = 0.99
 """Of the running covariances, per iteration."""
@@ -31,8 +32,7 @@ class LinearReadout(nn.Module):
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """`[B, D, ...]` and `[B, outputs, ...]` -> what the map says of the inputs, `[B, outputs, ...]`. `learn` will
         fit it to the targets; before the first time it says 0."""
-        device = inputs.device.type
-        with torch.autocast(device if is_autocast_available(device) else "cpu", enabled=False):
+        with without_autocast(inputs.device):
             x = F.pad(inputs.float().transpose(1, -1), (0, 1), value=1.0)
             with torch.no_grad():
                 rows, wanted = x.flatten(0, -2), targets.float().transpose(1, -1).flatten(0, -2)
