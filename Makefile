@@ -1,4 +1,4 @@
-# make demo   reconstructs a clip with the bundled model: audio, picture and figures in demo-output/
+# make demo   reconstructs a clip with the bundled model into demo-output/: audio and a picture; prints figures
 # make test   the test suite, and its coverage      make lint   format, lint and types
 # make evaluate   the tables of docs/evaluation.md, from the corpus on
 # make bench  the tables of benchmarks/README.md, beside the official package and other codecs

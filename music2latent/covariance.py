@@ -12,6 +12,8 @@ def effective_dimension(latents: Tensor) -> Tensor:
 
     Shape: `[B, D, L]` -> a scalar.
     """
+    if latents.device.type == "mps":  # which has no float64
+        latents = latents.cpu()
     points = latents.double().transpose(0, 1).flatten(1)  # [D, B L]; autocast leaves float64 alone
     points = points - points.mean(1, keepdim=True)
     covariance = points @ points.T

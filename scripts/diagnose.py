@@ -9,6 +9,7 @@ table row of figures of those crops, decoded in one step by the averaged weights
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import tempfile
 import time
@@ -140,7 +141,7 @@ def main(
         for stop in stops:
             while run.iteration < stop:
                 run.iterate(repeat(audio), totals)
-            model = cast(Autoencoder, run.ema.module)
+            model = copy.deepcopy(cast(Autoencoder, run.ema.module)).cpu()
             found = figures(model, audio, others)
             if stop == stops[0]:
                 print("| objectives | iterations | " + " | ".join(found) + " |", flush=True)

@@ -20,6 +20,7 @@ from music2latent.autoencoder import Autoencoder
 from music2latent.devices import keep_freed_memory
 from music2latent.pretrained import load_model
 from music2latent.training.config import TrainingConfig
+from music2latent.training.objectives.distillation import untold
 from music2latent.training.objectives.linear_readout import LinearReadout
 from music2latent.training.objectives.pyramid import AROUND, column_levels
 from music2latent.training.objectives.readout import fine_structure
@@ -27,7 +28,7 @@ from music2latent.training.objectives.readout import fine_structure
 
 def share(found: Tensor, wanted: Tensor) -> str:
     """Of the variance that is told."""
-    return f"{100 * (1 - float((found - wanted).square().mean() / (wanted - wanted.mean()).square().mean())):.1f} %"
+    return f"{100 * (1 - float(untold(found, wanted))):.1f} %"
 
 
 def sources(model: Autoencoder, audio: Tensor, seed: int) -> tuple[dict[str, Tensor], Tensor]:

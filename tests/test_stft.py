@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from music2latent.stft import SILENT, log_spectral_distance, magnitudes
+from music2latent.stft import SILENT, log_spectral_distance, magnitudes, picture
 
 from .helpers import sound
 
@@ -40,3 +40,9 @@ def test_half_the_gain_is_six_decibels() -> None:
 def test_short_audio_is_padded() -> None:
     audio = 0.1 * torch.randn(1, 1500, generator=torch.Generator().manual_seed(0))
     assert log_spectral_distance(audio / 2, audio).item() == pytest.approx(20 * math.log10(2), abs=0.01)
+
+
+def test_a_picture_of_silence_is_dark_and_one_of_a_tone_is_not() -> None:
+    tone = torch.cos(0.3 * torch.arange(9000))
+    assert picture(torch.zeros(9000), 128).max() == 0
+    assert picture(tone, 128).max() > 0.9

@@ -240,7 +240,7 @@ def _summed_up(result: dict[str, Any], pieces: list[Piece]) -> dict[str, Any]:
     spread = {}
     for name in metrics.METRICS:
         means = [_mean([facts[seed][name] for facts in every]) for seed in range(len(every[0]))]
-        spread[name] = statistics.stdev(means) if len(means) > 1 else 0.0
+        spread[name] = deviation(means)
     return {
         "kbps": sum(s * file["kbps"] for s, file in zip(seconds, files, strict=True)) / sum(seconds),
         **rates,
@@ -255,6 +255,12 @@ def _summed_up(result: dict[str, Any], pieces: list[Piece]) -> dict[str, Any]:
 def _mean(values: list[float]) -> float:
     known = [value for value in values if math.isfinite(value)]
     return statistics.fmean(known) if known else math.nan
+
+
+def deviation(values: list[float]) -> float:
+    """Standard deviation of the values that are finite; 0 of fewer than two."""
+    known = [value for value in values if math.isfinite(value)]
+    return statistics.stdev(known) if len(known) > 1 else 0.0
 
 
 def interval(values: list[float]) -> dict[str, float | int]:

@@ -60,9 +60,10 @@ def _level_difference(estimate: np.ndarray, reference: np.ndarray) -> float:
 def loudness_difference(estimate: Sound, reference: Sound) -> float:
     """Integrated loudness (ITU-R BS.1770-4) of the reconstruction minus that of the original, in LU.
 
-    NaN under 0.4 s, where it is not defined, and where one is silent.
+    NaN under 0.4 s and of more than five channels, where it is not defined, and where one is silent.
     """
-    if reference.audio.shape[-1] < 0.4 * reference.sample_rate:
+    channels, num_samples = reference.audio.shape
+    if channels > 5 or num_samples < 0.4 * reference.sample_rate:
         return math.nan
     import pyloudnorm
 

@@ -17,6 +17,9 @@ from ..files import walk
 
 logger = logging.getLogger(__name__)
 
+SHORTEST = 4097
+"""Samples: what the longest window of a metric, 8192, can be mirrored into."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
@@ -63,10 +66,13 @@ def choose(
         sources = []
         for file in found:
             with _left_out(path.is_dir()):
-                if (source := audio.open_audio(file)).duration >= min_seconds:
+                source = audio.open_audio(file)
+                if source.duration >= min_seconds and source.num_samples >= SHORTEST:
                     sources.append((file, source))
         if not sources:
-            raise InputError(f"{path}: no audio of {min_seconds:g} s or more; looked for {audio.FORMATS}")
+            raise InputError(
+                f"{path}: no audio of {min_seconds:g} s and {SHORTEST} samples or more; looked for {audio.FORMATS}"
+            )
         count = min(limit or len(sources), len(sources))
         for index in np.linspace(0, len(sources) - 1, count).round().astype(int):
             file, source = sources[index]

@@ -77,4 +77,4 @@ def log_frequency_decibels(path: Path, seconds: float) -> tuple[np.ndarray, np.n
     frequencies = np.geomspace(40, source.sample_rate / 2 * 0.999, 300)
     rows = np.round(frequencies / source.sample_rate * N_FFT).astype(int).clip(0, len(found) - 1)
     levels = 20 * np.log10(np.maximum(found[rows], 1e-8))
-    return levels - levels.max(), frequencies
+    return levels - max(levels.max(), -80.0), frequencies  # silence stays dark

@@ -131,15 +131,18 @@ def probe(folders: list[Path], codec: EncoderDecoder, *, folds: int, progress: N
     """Every task of every data set with every representation, a row each.
 
     Raises:
-        InputError: unusable data, fewer than two groups, or packages that are missing.
+        InputError: unusable data, a class of one group alone, or packages that are missing.
     """
     require("evaluate")
     rows = []
     for folder in folders:
         tasks = read_tasks(folder)
         for task in tasks:
-            if len(set(task.groups)) < 2:
-                raise InputError(f"{folder}: {task.name}: all files are of one group; cross-validation needs two")
+            groups = Counter(name for name, _ in set(zip(task.classes, task.groups, strict=True)))
+            if alone := [name for name, count in groups.items() if count < 2]:
+                raise InputError(
+                    f"{folder}: {task.name}: all files of class {alone[0]} are of one group; cross-validation needs two"
+                )
         paths = sorted({path for task in tasks for path in task.paths})
         views = describe(codec, paths, progress)
         place = {path: index for index, path in enumerate(paths)}

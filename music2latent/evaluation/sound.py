@@ -47,11 +47,12 @@ class Sound:
     def _constant_q(self, per_octave: int) -> np.ndarray:
         import librosa
 
+        rate = max(self.sample_rate, 16000)  # the highest filters end above half of 8 kHz
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "n_fft=.* is too (large|small)")  # what is short is filled with silence
             found = librosa.cqt(
-                self.audio.numpy(),
-                sr=self.sample_rate,
+                resample_array(self.audio.numpy(), self.sample_rate, rate),
+                sr=rate,
                 fmin=LOWEST,
                 n_bins=OCTAVES * per_octave,
                 bins_per_octave=per_octave,

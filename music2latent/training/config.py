@@ -14,7 +14,8 @@ from typing import Any
 
 from ..config import PRESETS, ModelConfig, check_keys, checked, plain
 from ..errors import InputError
-from .objectives import OBJECTIVES, Consistency, Objective, Stage
+from .objectives import OBJECTIVES, Bands, Consistency, Objective, Stage
+from .objectives.bands import band_filters
 from .ranges import check_ranges, one_of, within
 
 WHERE = "training configuration"
@@ -63,9 +64,9 @@ class Recipe:
     """Standard deviation of noise on the latents, which are in (-1, 1), before they are decoded."""
 
     P_mean: float = within(-1.1, -20.0, 20.0)
-    """Mean of log sigma."""
+    """Mean of the normal weights over log sigma, on a grid that is even in u."""
     P_std: float = within(2.0, 1e-3, 1e3)
-    """Standard deviation of log sigma."""
+    """Their standard deviation."""
     noise_levels: int = within(9999, 1, 2**24 - 1)
     """Grid points of the noise level u in [0, 1]."""
     first_gap: float = within(0.1, 1e-6, 1.0)
@@ -115,6 +116,13 @@ class TrainingConfig:
                     f"{WHERE}: {name}: windows of {longest} samples; crops of {columns} columns have {inner} "
                     "that do not fade: set sizes, or crop_columns higher"
                 )
+            if isinstance(objective, Bands):
+                for size in objective.sizes:
+                    if not len(band_filters(size, self.model.sample_rate, objective.per_octave)):
+                        raise InputError(
+                            f"{WHERE}: {name}: windows of {size} samples cannot tell {objective.per_octave} bands per "
+                            "octave apart; set sizes higher, or per_octave lower"
+                        )
         if not any(objective.weight for objective in self.objectives.values()):
             raise InputError(f"{WHERE}: every objective has weight 0; nothing would be learned")
         if "tones" in self.objectives and self.objectives["tones"].weight and not self.model.tones:

@@ -168,7 +168,7 @@ class Crops:
                     f"{folder.folder}: every file is shorter than a crop of {num_samples / sample_rate:.2f} s; "
                     "set crop_columns lower, or add longer files"
                 )
-            # A file's chance is its number of crop positions, so that every moment is equally likely.
+            # A file's chance is its length, so that every moment is equally likely.
             places = np.array([track.num_samples / track.sample_rate for track in tracks])
             self.folders.append((folder.weight, tracks, np.cumsum(places / places.sum())))
         weights = np.array([weight for weight, _, _ in self.folders])
@@ -246,7 +246,8 @@ def cache_audio(folder: AudioFolder, sample_rate: int, cache: Path) -> AudioFold
     """
     tracks, damaged = [], []
     for track in folder.tracks:
-        name = hashlib.sha256(json.dumps(asdict(track)).encode()).hexdigest()[:16]
+        facts = (asdict(track), sample_rate, Path(track.path).stat().st_mtime_ns)
+        name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
         target = cache / f"{name}{CACHED}"
         if not target.exists():
             try:

@@ -132,11 +132,11 @@ def train(
                 folders = [cache_audio(folder, config.model.sample_rate, Path(cache)) for folder in folders]
             held = _audio(validation, 1.0, output, log) if validation else None
         run = Run(config, folders, output, accelerator)
-        if not run.resume() and start:
+        resumed = run.resume()
+        origin = before.origin if resumed and before else {}
+        if start and not resumed:
             run.start_from(start)
             origin = {"model": start.model_id, "license": start.license}
-        else:
-            origin = before.origin if before else {}
         if main:
             write_run(output, config, [(Path(folder), weight) for folder, weight in data], origin)
         checks = Validation(held, config) if held else None
@@ -174,7 +174,9 @@ def _loop(run: Run, checks: Validation | None, log: Log, asked_to_stop: Callable
             # Before the next iteration: a run that was stopped since the last one makes up for it when it goes on.
             ended = run.iteration >= recipe.iterations
             if checks and (run.iteration or run.tuned) and (ended or run.iteration % recipe.validate_every == 0):
+                began = time.perf_counter()
                 _validate(run, checks, log)
+                totals.begun += time.perf_counter() - began  # no time of training
             if ended:
                 break
             good = run.iterate(batches, totals)
@@ -188,7 +190,8 @@ def _loop(run: Run, checks: Validation | None, log: Log, asked_to_stop: Callable
                 )
             if run.iteration % recipe.log_every == 0 and totals.sums:
                 log.write(run.iteration, run.num_seen, totals, recipe.batch_size)
-                if totals.sums["latent_spread"] / totals.iterations < COLLAPSED:
+                spread = totals.sums["latent_spread"] / totals.iterations
+                if run.accelerator.is_main_process and recipe.batch_size > 1 and spread < COLLAPSED:
                     logger.warning(
                         "iteration %d: the latents hardly differ between items; the encoder has collapsed. "
                         "Lower lr, or set init = variance_preserving",
@@ -200,7 +203,7 @@ def _loop(run: Run, checks: Validation | None, log: Log, asked_to_stop: Callable
                 flag = torch.tensor(float(ending), device=run.accelerator.device)
                 ending = bool(run.accelerator.reduce(flag, "sum").item())
             last = run.iteration == recipe.iterations
-            if bad == 0 and (ending or last or run.iteration % recipe.save_every == 0):
+            if ending or last or (bad == 0 and run.iteration % recipe.save_every == 0):
                 if run.accelerator.is_main_process:
                     run.write("last.pt")
                 run.accelerator.wait_for_everyone()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .. import spectrogram
 from ..autoencoder import Autoencoder
-from .config import Recipe
+from .config import Recipe, TrainingConfig
 from .objectives import Batch, Headed, Objective, Stage
 from .objectives.linear_readout import LinearReadout
 
@@ -86,6 +86,16 @@ def stage_of(parameter: str) -> Stage:
     if network == "decoder":
         return Stage.TONES if inner.startswith("tones.") else Stage.PYRAMID
     return Stage.AUDIO
+
+
+def choose_trained(model: Autoencoder, config: TrainingConfig) -> None:
+    """Gradients for what an objective looks at and the recipe does not freeze: parallel training waits for each."""
+    looked_at = {objective.looks_at for objective in config.objectives.values() if objective.weight}
+    for name, parameter in model.named_parameters():
+        stage = stage_of(name)
+        # The pyramid is made without the tones.
+        met = bool(looked_at & {Stage.TONES, Stage.AUDIO}) if stage == Stage.TONES else stage <= config.stage
+        parameter.requires_grad_(met and not (config.recipe.freeze_encoder and name.startswith("encoder.")))
 
 
 def initialise(model: Autoencoder, recipe: Recipe) -> None:

@@ -27,7 +27,7 @@ from .data import AudioFolder, Crops, crop_order, read_batches
 from .folder import RUN_VERSION, check_same_run, config_of, read_state
 from .levels import draw_sigmas
 from .log import Totals
-from .module import TrainingModule, initialise, stage_of
+from .module import TrainingModule, choose_trained, initialise
 from .objectives.linear_readout import LinearReadout
 
 if TYPE_CHECKING:
@@ -88,13 +88,17 @@ class Run:
                 f"{recipe.accumulate}; choose a multiple of {world * recipe.accumulate}"
             )
         self.micro_batch = recipe.batch_size // (world * recipe.accumulate)
+        second = getattr(config.objectives.get("spectral"), "second", 0.0)
+        if second and not round(second * self.micro_batch):
+            raise InputError(
+                f"spectral: second = {second} of {self.micro_batch} crops, which one process sees in a pass, is none; "
+                "choose batch_size higher, or accumulate lower"
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.model = Autoencoder(config.model)
             initialise(self.model, recipe)
-        for name, parameter in self.model.named_parameters():  # parallel training waits for a gradient of each
-            frozen = recipe.freeze_encoder and name.startswith("encoder.")
-            parameter.requires_grad_(stage_of(name) <= config.stage and not frozen)
+        choose_trained(self.model, config)
         if recipe.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.to(accelerator.device)
@@ -216,7 +220,7 @@ class Run:
             for drawn, shape, word in zip(noises, shapes, words[1:], strict=True):
                 generator = torch.Generator(device).manual_seed(int(word))
                 drawn.append(torch.randn(shape, device=device, generator=generator))
-        sigma, sigma_next = (torch.cat(levels).to(device) for levels in zip(*pairs, strict=True))
+        sigma, sigma_next = (torch.cat(levels) for levels in zip(*pairs, strict=True))
         noise, of_latents = map(torch.stack, noises)
         return sigma, sigma_next, noise, recipe.latent_noise * of_latents if recipe.latent_noise else None
 
@@ -224,6 +228,7 @@ class Run:
         """One update of the weights; False if it was skipped for a loss or gradient that is not finite."""
         recipe, accelerator = self.config.recipe, self.accelerator
         figures: dict[str, float] = {}
+        latents: list[Tensor] = []
         for part in range(recipe.accumulate):
             begun = time.perf_counter()
             audio = next(batches).to(accelerator.device)
@@ -232,10 +237,12 @@ class Run:
             with nullcontext() if last else accelerator.no_sync(self.training):
                 losses = self.training(audio, *self.draw(part))
                 accelerator.backward(losses.loss / recipe.accumulate)
+            latents.append(losses.latents)
             for name, value in {"loss": losses.loss, **losses.figures}.items():
                 figures[name] = figures.get(name, 0.0) + value.item() / recipe.accumulate
         # Between items, not along time: a collapsed encoder gives every item the same latents.
-        figures["latent_spread"] = losses.latents.std(dim=0, correction=0).mean().item()
+        spread = accelerator.gather(torch.cat(latents)).std(dim=0, correction=0)
+        figures["latent_spread"] = spread.mean().item()
         norm = accelerator.clip_grad_norm_([self.flat], recipe.clip_norm or math.inf)
         figures["gradient_norm"] = float(norm) if norm is not None else 0.0
         finite = torch.tensor(float(all(map(math.isfinite, figures.values()))), device=accelerator.device)

@@ -10,14 +10,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..autoencoder import Autoencoder
 from .config import TrainingConfig
-from .module import TrainingModule
+from .module import TrainingModule, choose_trained
 
 
 def summary(config: TrainingConfig, processes: int = 1) -> dict[str, Any]:
     """Parameters, floating-point operations of one iteration (forward and backward), and memory of one process.
 
-    Memory counts weights, gradients, RAdam's two moments and the averaged weights in float32, and what the forward
-    pass keeps for the backward pass; mixed precision halves most of the latter.
+    Memory counts weights and averaged weights, gradients and RAdam's two moments of those that are trained, all in
+    float32, and what the forward pass keeps for the backward pass; mixed precision halves most of the latter.
     """
     recipe = config.recipe
     micro = max(1, recipe.batch_size // (recipe.accumulate * processes))
@@ -31,6 +31,7 @@ def summary(config: TrainingConfig, processes: int = 1) -> dict[str, Any]:
     storages: list[Any] = []
     with torch.device("meta"):
         model = Autoencoder(config.model)
+        choose_trained(model, config)
         training = TrainingModule(model, config.objectives)
         audio = torch.zeros(micro, config.crop_samples)
         sigma = torch.ones(micro, dtype=torch.float64)
@@ -41,13 +42,14 @@ def summary(config: TrainingConfig, processes: int = 1) -> dict[str, Any]:
         ):
             training(audio, sigma, sigma / 2, noise).loss.backward()
     weights = 4 * model.num_parameters
+    trained = 4 * sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     activations = sum(kept.values())
     return {
         "parameters": model.num_parameters,
         "crop_seconds": round(config.crop_samples / config.model.sample_rate, 3),
         "crops_per_process_and_pass": micro,
         "gflop_per_iteration": round(counter.get_total_flops() * recipe.accumulate / 1e9, 1),
-        "gib_weights_and_optimizer": round(5 * weights / 2**30, 2),
+        "gib_weights_and_optimizer": round((2 * weights + 3 * trained) / 2**30, 2),
         "gib_activations_float32": round(activations / 2**30, 2),
         "audio_hours_of_the_schedule": round(
             recipe.iterations * recipe.batch_size * config.crop_samples / config.model.sample_rate / 3600, 1

@@ -52,7 +52,8 @@ class Validation:
         inner = slice(config.edge, -config.edge)
         before, after = self.audio[:, inner], reconstructed[:, inner]
         spectral = self.config.objectives.get("spectral", Spectral())
-        distance = spectral_distance(after, before, cast(Spectral, spectral).sizes).mean()
+        sizes = tuple(size for size in cast(Spectral, spectral).sizes if size <= before.shape[1])
+        distance = spectral_distance(after, before, sizes or (config.n_fft,)).mean()
         metrics = {
             "log_spectral_distance": float(log_spectral_distance(after, before, config.n_fft).mean()),
             "spectral_distance": float(distance),

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from music2latent.audio import write_audio
-from music2latent.evaluation.evaluate import _measure, _several, interval
+from music2latent.evaluation.evaluate import _measure, _several, deviation, interval
 from music2latent.evaluation.metrics import METRICS
 from music2latent.evaluation.pieces import choose
 
@@ -28,6 +28,8 @@ def test_intervals_cover_and_leave_nan_out() -> None:
     assert found["mean"] == 2
     assert 1 <= found["low"] < 2 < found["high"] <= 3
     assert interval([math.nan])["count"] == 0
+    assert deviation([math.nan, math.nan]) == deviation([3.0, math.nan]) == 0
+    assert deviation([1.0, math.nan, 3.0]) == pytest.approx(math.sqrt(2))
     draws = np.random.default_rng(0).normal(size=(200, 30))
     covered = [(one := interval(list(row)))["low"] <= 0 <= one["high"] for row in draws]
     assert 0.85 < np.mean(covered) < 1

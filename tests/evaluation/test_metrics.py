@@ -129,3 +129,12 @@ def test_far_below_hearing_nothing_counts() -> None:
     silence = torch.zeros(1, RATE)
     dither = 1e-7 * torch.randn(1, RATE, generator=torch.Generator().manual_seed(0))
     assert float(log_spectral_distance(dither, silence)) == 0
+
+
+@pytest.mark.parametrize(("channels", "rate"), [(1, 8000), (6, 44100)])
+def test_telephone_speech_and_surround_sound_are_measured(channels: int, rate: int) -> None:
+    sound = Sound(0.1 * torch.randn(channels, rate, generator=torch.Generator().manual_seed(0)), rate)
+    found = metrics.measure(sound, sound)
+    assert found["constant_q_difference"] == 0
+    assert found["chroma_cosine"] == pytest.approx(1)
+    assert math.isnan(found["loudness_difference"]) == (channels > 5)

@@ -53,3 +53,11 @@ def test_too_few_files_and_equal_ones_cannot_tell() -> None:
     }
     holes = compare(files(np.full(3, math.nan)), files(few[:3]), (name,))[name]
     assert (holes["verdict"], holes["count"]) == ("cannot tell", 0)
+
+
+def test_one_file_far_off_does_not_turn_the_verdict() -> None:
+    """An f0 error of one octave on one file: the mean says worse, the test says better."""
+    better = np.append(np.full(20, 10.0) + 0.1 * np.arange(20), 1200.0)
+    found = compare(files(better, "f0_error"), files(np.full(21, 15.0), "f0_error"), ("f0_error",))["f0_error"]
+    assert found["difference"] > 0
+    assert found["verdict"] == "better"

@@ -22,8 +22,11 @@ def test_pieces_come_from_the_middle_and_evenly(tmp_path: Path) -> None:
     source = open_audio(CLIP)
     assert pieces[0].start == (source.num_samples - 2 * source.sample_rate) // 2
     assert pieces[0].read().shape == (source.channels, 2 * source.sample_rate)
-    with pytest.raises(InputError, match=r"no audio of 1000 s or more"):
+    with pytest.raises(InputError, match=r"no audio of 1000 s and"):
         choose([tmp_path], min_seconds=1000)
+    write_audio(tmp_path / "short" / "f.wav", [sound(1, 4096)], 44100, 1, 4096)
+    with pytest.raises(InputError, match=r"no audio of 0 s and 4097 samples or more"):
+        choose([tmp_path / "short"])
 
 
 def test_a_damaged_file_of_a_folder_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -29,3 +29,9 @@ def test_the_shortest_clip_has_a_picture(tmp_path: Path, tiny: EncoderDecoder) -
     song = audio_file(tmp_path / "a.wav", 1, 1)
     plot_reconstruction(song, song, tiny.compress(song), tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_silence_is_dark(tmp_path: Path) -> None:
+    write_audio(tmp_path / "a.wav", [np.zeros((1, 9000), np.float32)], 44100, 1, 9000)
+    levels, _ = log_frequency_decibels(tmp_path / "a.wav", 1.0)
+    assert levels.max() <= -80

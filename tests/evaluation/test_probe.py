@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from music2latent import EncoderDecoder
 from music2latent.errors import InputError
-from music2latent.evaluation.probe import linear_probe, read_tasks, table
+from music2latent.evaluation.probe import linear_probe, probe, read_tasks, table
 
 from ..helpers import Result
 
@@ -84,6 +85,15 @@ def test_refuses_what_cannot_be_probed(tones: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("file,class\n")
     with pytest.raises(InputError, match="expected the columns path, TASK"):
         read_tasks(tmp_path)
+
+
+def test_a_class_of_one_group_cannot_be_cross_validated(tmp_path: Path, tiny: EncoderDecoder) -> None:
+    """It would be in training or in test, never in both."""
+    for name in ("one", "two"):
+        for number in range(4):
+            _tone(tmp_path / name / "wav" / f"{number}.wav", 300, number)
+    with pytest.raises(InputError, match="class: all files of class one are of one group"):
+        probe([tmp_path], tiny, folds=2, progress=lambda *_: None)
 
 
 def _only(folder: Path) -> Path:

@@ -116,6 +116,7 @@ def test_settings() -> None:
         ("objectives.spectral.second=2.0", "spectral: second = 2.0; accepted: 0.0 to 1.0"),
         ("objectives.spectral=1", "spectral = 1, expected a table of keys"),
         ("objectives.spectral.sizes=[16384]", "windows of 16384 samples; crops of 32 columns have 14848"),
+        ("objectives.bands.sizes=[128]", "windows of 128 samples cannot tell 24 bands per octave apart; set sizes"),
         ("objectives.spectral.weight.x=1", "weight is a key, not a table"),
     ],
 )

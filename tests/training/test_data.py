@@ -110,6 +110,11 @@ def test_cached_audio(data: Path, tmp_path: Path) -> None:
     times = [Path(track.path).stat().st_mtime_ns for track in cached.tracks]
     assert cache_audio(source, 44100, tmp_path / "cache") == cached
     assert [Path(track.path).stat().st_mtime_ns for track in cached.tracks] == times
+    slower = cache_audio(source, 22050, tmp_path / "cache")
+    assert [track.num_samples for track in slower.tracks] == [22050] * 3
+    write_audio(data / "0.flac", [np.zeros((1, 44100), np.float32)], 44100, 1, 44100)  # as long, other audio
+    again = Crops([cache_audio(source, 44100, tmp_path / "cache")], 44100, 4096, seed=3, min_rms=0.0)
+    assert any(not again[number].any() for number in range(20))
 
 
 def test_refused_data(tmp_path: Path, data: Path) -> None:

@@ -87,16 +87,15 @@ def test_a_broken_checkpoint_is_refused_in_a_line_and_kept(data: Path, tmp_path:
     "content",
     [
         *(b"", b"{", b"[]", b"null", b"\xff", b"[" * 5000, b"{}", b'{"version": 2}', b'{"version": 3, "data": []}'),
-        *(b'{"version": 2, "data": 1}', b'{"version": 2, "data": [["a"]]}', b'{"version": 2, "data": [["a", "b"]]}'),
-        *(b'{"version": 2, "data": [[1, 2]]}', b'{"version": 2, "data": [], "origin": 1}'),
-        *(b'{"version": 2, "data": [], "origin": {"model": 1}}', b'{"name": "somebody else\'s"}'),
+        *(b'{"version": 3, "data": 1}', b'{"version": 3, "data": [["a"]]}', b'{"version": 3, "data": [["a", "b"]]}'),
+        *(b'{"version": 3, "data": [[1, 2]]}', b'{"version": 3, "data": [], "origin": 1}'),
+        *(b'{"version": 3, "data": [], "origin": {"model": 1}}', b'{"name": "somebody else\'s"}'),
         *(
-            b'{"version": 2, "data": []}',
-            b'{"version": 2, "data": [["a", -1]]}',
-            b'{"version": 2, "data": [["a", NaN]]}',
+            b'{"version": 3, "data": [["a", -1]]}',
+            b'{"version": 3, "data": [["a", NaN]]}',
         ),
-        b'{"version": 2, "data": [["a", 1]], "origin": {"license": "x"}}',
-        b'{"version": 2, "data": [["a", 1]], "origin": {"model": "\\ud800", "license": "x"}}',
+        b'{"version": 3, "data": [["a", 1]], "origin": {"license": "x"}}',
+        b'{"version": 3, "data": [["a", 1]], "origin": {"model": "\\ud800", "license": "x"}}',
     ],
 )
 def test_a_foreign_run_json_is_refused_and_kept(data: Path, tmp_path: Path, content: bytes) -> None:

@@ -104,6 +104,10 @@ def test_steps_that_are_not_finite_are_skipped_and_then_stop_the_run(
     lines = [json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
     assert sum(line["skipped_iterations"] for line in lines) == 2
     calls.clear()
+    broken_calls = {6}
+    train_small(data, tmp_path / "end", replace(CONFIG, recipe=replace(RECIPE, save_every=100)))
+    assert read_state(tmp_path / "end" / "last.pt")["iteration"] == 6, "a skipped iteration changes nothing to lose"
+    calls.clear()
     broken_calls = set(range(2, 100))
     with pytest.raises(InputError, match="stopped at iteration 4: 3 iterations in a row"):
         train_small(data, tmp_path / "other", replace(CONFIG, recipe=replace(RECIPE, max_bad_iterations=3)))
@@ -112,7 +116,8 @@ def test_steps_that_are_not_finite_are_skipped_and_then_stop_the_run(
 
 def test_collapse_is_said(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     train_small(data, tmp_path / "run", replace(CONFIG, recipe=replace(RECIPE, iterations=1)))
-    assert "collapsed" not in caplog.text
+    train_small(data, tmp_path / "ones", replace(CONFIG, recipe=replace(RECIPE, iterations=1, accumulate=4)))
+    assert "collapsed" not in caplog.text, "passes of one crop are compared with each other"
     dead = dict(Autoencoder(SMALL).state_dict())
     dead["encoder.conv_out.weight"] = torch.zeros_like(dead["encoder.conv_out.weight"])
     checkpoint = replace(reference_checkpoint("tiny"), config=SMALL, state_dict=dead)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -104,22 +105,25 @@ def test_a_frozen_encoder_stays_what_it_is(data: Path, tmp_path: Path) -> None:
     assert not torch.equal(state["model.conv_inp.weight"], start.state_dict["conv_inp.weight"])
 
 
+@pytest.mark.parametrize("tones", [False, True])
 @pytest.mark.parametrize(
     ("objectives", "freeze_encoder"),
     [
         ({"features": Features()}, False),
         ({"readout": Readout(), "dimension": Dimension()}, False),
         ({"pyramid": Pyramid()}, True),
+        ({"pyramid": Pyramid()}, False),
         ({"spectral": SPECTRAL}, False),
         ({"spectral": SPECTRAL}, True),
         (OBJECTIVES, False),
     ],
 )
 def test_whatever_is_trained_gets_a_gradient(
-    data: Path, tmp_path: Path, objectives: dict[str, Objective], freeze_encoder: bool
+    data: Path, tmp_path: Path, objectives: dict[str, Objective], freeze_encoder: bool, tones: bool
 ) -> None:
     """Or several processes would wait for it."""
-    config = TrainingConfig(SMALL, replace(RECIPE, freeze_encoder=freeze_encoder), objectives)
+    recipe = replace(RECIPE, freeze_encoder=freeze_encoder)
+    config = TrainingConfig(replace(SMALL, tones=tones), recipe, objectives)
     run = Run(config, [index_folder(data, 1.0, tmp_path)], tmp_path, make_accelerator(config.recipe))
     trained = [one for one in run.training.parameters() if one.requires_grad]
     learn(run.training, 1)  # readouts are fitted to the batches before
@@ -141,3 +145,12 @@ def test_fine_tuning_is_measured_before_it_begins(data: Path, tmp_path: Path) ->
     best = read_state(tmp_path / "run" / "best.pt")
     assert best["iteration"] == 0
     assert all(torch.equal(best["ema"][f"module.{key}"], weight) for key, weight in start.state_dict.items())
+
+
+def test_second_steps_of_no_crop_are_refused(data: Path, tmp_path: Path) -> None:
+    """A share that rounds to nothing in every pass would be left out without a word."""
+    objectives = {"spectral": replace(SPECTRAL, second=0.25)}
+    for accumulate, refused in ((1, False), (4, True)):
+        config = TrainingConfig(SMALL, replace(RECIPE, accumulate=accumulate), objectives)
+        with pytest.raises(InputError, match="second = 0.25 of 1 crops") if refused else nullcontext():
+            Run(config, [index_folder(data, 1.0, tmp_path)], tmp_path, make_accelerator(config.recipe))

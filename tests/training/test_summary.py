@@ -36,3 +36,9 @@ def test_every_objective_has_a_cost(name: str) -> None:
     config = replace(config, model=replace(config.model, tones=True))
     alone = replace(config, objectives={name: OBJECTIVES[name]()})
     assert 0 < summary(alone)["gflop_per_iteration"] < 2 * summary(config)["gflop_per_iteration"]
+
+
+def test_what_is_frozen_costs_less() -> None:
+    whole, frozen = (summary(load_config("mini", [f"freeze_encoder={value}"])) for value in ("false", "true"))
+    for key in ("gflop_per_iteration", "gib_weights_and_optimizer", "gib_activations_float32"):
+        assert frozen[key] < 0.95 * whole[key], key

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import torch
 
+from music2latent.training.config import TrainingConfig
 from music2latent.training.data import index_folder
+from music2latent.training.objectives import Spectral
 from music2latent.training.validation import CLIPS, SHOWN, Validation
 
-from .small import CONFIG, small_model
+from .small import CONFIG, RECIPE, SMALL, small_model
 
 
 def test_the_same_model_has_the_same_figures(data: Path, tmp_path: Path) -> None:
@@ -32,3 +34,10 @@ def test_silence_is_farther_away_than_the_clips_themselves(data: Path, tmp_path:
     silent = checks.measure(model)
     assert silent.reconstructions.abs().max() < 0.1
     assert silent.metrics["log_spectral_distance"] > 10
+
+
+def test_crops_shorter_than_the_usual_windows_are_measured(data: Path, tmp_path: Path) -> None:
+    config = TrainingConfig(SMALL, RECIPE)  # no spectral objective that would name sizes
+    assert config.crop_samples < max(Spectral().sizes)
+    found = Validation(index_folder(data, 1.0, tmp_path), config).measure(small_model().eval())
+    assert found.metrics["spectral_distance"] > 0

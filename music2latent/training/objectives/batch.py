@@ -44,7 +44,7 @@ class Batch:
     heads: Mapping[str, LinearReadout] = field(default_factory=dict)
     """What objectives read the model with, by the objective's name."""
     sigma: Tensor
-    """Noise levels, `[B]` float64."""
+    """Noise levels, `[B]` float64, on the processor: Apple's GPUs have no such numbers."""
     sigma_next: Tensor
     """The next lower levels, `[B]` float64."""
     noise: Tensor

@@ -34,8 +34,8 @@ class Consistency:
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch; no further figures."""
         model, x, noise, pyramid = batch.model, batch.x, batch.noise, batch.pyramid
-        weight = (1 / (batch.sigma - batch.sigma_next)).to(x.dtype)
-        sigma, sigma_next = batch.sigma.to(x.dtype), batch.sigma_next.to(x.dtype)
+        weight = (1 / (batch.sigma - batch.sigma_next)).to(x)
+        sigma, sigma_next = batch.sigma.to(x), batch.sigma_next.to(x)
         student = model.denoise(x + sigma[:, None, None, None] * noise, sigma, pyramid)
         with torch.no_grad():  # the same weights and latents; the gradient goes through the student alone
             noisy = x + sigma_next[:, None, None, None] * noise

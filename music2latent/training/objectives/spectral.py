@@ -67,7 +67,7 @@ class Spectral:
         with torch.no_grad():  # no gradient through the first step, which sampling takes as well
             first = model.denoise(start[:second], level[:second], [p[:second].detach() for p in pyramid])
         torch.clear_autocast_cache()  # PyTorch 2.6 would use this pass' casts of the weights again, without a graph
-        level = torch.cat([batch.sigma[:second].to(level.dtype), level[second:]])
+        level = torch.cat([batch.sigma[:second].to(level), level[second:]])
         other = batch.noise[:second].flip(-1)  # independent of what `first` was made of, and costs nothing
         start = torch.cat([first + level[:second, None, None, None] * other, start[second:]])
         return batch.audio_of(model.denoise(start, level, pyramid))
