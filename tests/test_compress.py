@@ -85,7 +85,7 @@ def test_nothing_fades_at_the_ends(mini: EncoderDecoder) -> None:
     for slope in (0, 1):  # white and pink
         noise = np.fft.irfft(spectrum / np.fft.rfftfreq(44100, 1 / 44100).clip(20) ** (slope / 2))
         start, end = faded(list((noise / noise.std() / 10).astype(np.float32)))
-        assert min(start, end) > 0.75
+        assert min(start, end) > 0.72
 
 
 def test_music_survives(mini: EncoderDecoder) -> None:
@@ -122,7 +122,7 @@ def test_noise_keeps_its_level(mini: EncoderDecoder, slope: int) -> None:
     spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal((1, 44100)))
     noise = np.fft.irfft(spectrum / np.fft.rfftfreq(44100, 1 / 44100).clip(20) ** (slope / 2))
     for level in (0.01, 0.03, 0.1):
-        assert 0.6 < mini.reconstruct(noise / noise.std() * level, 44100).std() / level < 1.4
+        assert 0.6 < mini.reconstruct(noise / noise.std() * level, 44100).std() / level < 1.35
 
 
 def test_48_khz_at_its_own_rate(tiny: EncoderDecoder) -> None:
