@@ -45,5 +45,5 @@ def log_spectral_distance(estimate: Tensor, reference: Tensor, n_fft: int = 2048
 def picture(clip: Tensor, hop_length: int) -> Tensor:
     """A spectrogram as a grey image `[1, 256, 512]` in [0, 1], low frequencies at the bottom, over 80 dB."""
     levels = 20 * magnitudes(clip[None], 4 * hop_length, pad=False)[0].T.clamp(min=1e-6).log10()
-    image = ((levels - levels.max().clamp(min=-40) + 80) / 80).clamp(0, 1).flip(0)
+    image = ((levels - levels.max().clamp(min=-40) + 80) / 80).clamp(0, 1).flip(0)  # silence, at -120, stays dark
     return F.interpolate(image[None, None], (256, 512), mode="area")[0]  # too tall to look at with all its bins

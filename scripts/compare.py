@@ -64,9 +64,8 @@ def main(
 ) -> None:
     """Train and measure."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = [
-        train(name, corpus, folder, init_from, minutes, lr) for name in dict.fromkeys(["recipe", *(only or VARIANTS)])
-    ]
+    names = dict.fromkeys(["recipe", *(only or VARIANTS)])
+    found = [train(name, corpus, folder, init_from, minutes, lr) for name in names]
     models = [part for path in (*found, init_from) for part in ("--model", str(path))]
     options = ("--limit", "24", "--seconds", "8", "--seeds", "2", "--output", str(folder / "report"), "--force")
     subprocess.run([*CLI, "evaluate", str(corpus / "validation/music"), *models, *options], check=True)

@@ -237,10 +237,10 @@ def _summed_up(result: dict[str, Any], pieces: list[Piece]) -> dict[str, Any]:
     latents = result["latents"]
     if latents and all("seed_distance" in file for file in files):
         latents["seed_distance"] = _mean([file["seed_distance"] for file in files])
-    spread = {}
-    for name in metrics.METRICS:
-        means = [_mean([facts[seed][name] for facts in every]) for seed in range(len(every[0]))]
-        spread[name] = deviation(means)
+    spread = {
+        name: deviation([_mean([facts[seed][name] for facts in every]) for seed in range(len(every[0]))])
+        for name in metrics.METRICS
+    }
     return {
         "kbps": sum(s * file["kbps"] for s, file in zip(seconds, files, strict=True)) / sum(seconds),
         **rates,
@@ -252,20 +252,24 @@ def _summed_up(result: dict[str, Any], pieces: list[Piece]) -> dict[str, Any]:
     }
 
 
+def _known(values: list[float]) -> list[float]:
+    return [value for value in values if math.isfinite(value)]
+
+
 def _mean(values: list[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
+    known = _known(values)
     return statistics.fmean(known) if known else math.nan
 
 
 def deviation(values: list[float]) -> float:
     """Standard deviation of the values that are finite; 0 of fewer than two."""
-    known = [value for value in values if math.isfinite(value)]
+    known = _known(values)
     return statistics.stdev(known) if len(known) > 1 else 0.0
 
 
 def interval(values: list[float]) -> dict[str, float | int]:
     """Mean, 95 % confidence interval (bootstrap over files) and count of the values that are finite."""
-    known = [value for value in values if math.isfinite(value)]
+    known = _known(values)
     mean = _mean(values)
     low = high = mean
     if len(known) > 1 and min(known) < max(known):

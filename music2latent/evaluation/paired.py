@@ -29,7 +29,7 @@ def compare(
         For each metric the `verdict`, mean `difference` (first minus second; of a metric that is best near 0, of
         absolute values), `p`, and how many files had both (`count`).
     """
-    from scipy.stats import false_discovery_control, rankdata, wilcoxon
+    from scipy.stats import false_discovery_control, wilcoxon
 
     found: dict[str, dict[str, Any]] = {}
     higher: dict[str, bool] = {}
@@ -37,9 +37,9 @@ def compare(
         size = abs if METRICS[name].better == "nearer 0" else float
         pairs = [(size(a[name]), size(b[name])) for a, b in zip(one, two, strict=True)]
         differences = np.array([a - b for a, b in pairs if math.isfinite(a) and math.isfinite(b)])
-        p = float(wilcoxon(differences).pvalue) if differences.any() else 1.0
-        moved = differences[differences != 0]
-        higher[name] = float(np.sign(moved) @ rankdata(np.abs(moved))) > 0
+        differs = differences.any()
+        p = float(wilcoxon(differences).pvalue) if differs else 1.0
+        higher[name] = bool(differs and wilcoxon(differences, alternative="greater").pvalue < 0.5)
         mean = float(differences.mean()) if len(differences) else math.nan
         found[name] = {"difference": mean, "p": p, "count": len(differences)}
     adjusted = false_discovery_control([row["p"] for row in found.values()])

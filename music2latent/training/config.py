@@ -117,12 +117,12 @@ class TrainingConfig:
                     "that do not fade: set sizes, or crop_columns higher"
                 )
             if isinstance(objective, Bands):
-                for size in objective.sizes:
-                    if not len(band_filters(size, self.model.sample_rate, objective.per_octave)):
-                        raise InputError(
-                            f"{WHERE}: {name}: windows of {size} samples cannot tell {objective.per_octave} bands per "
-                            "octave apart; set sizes higher, or per_octave lower"
-                        )
+                shortest, per_octave = min(objective.sizes), objective.per_octave
+                if not len(band_filters(shortest, self.model.sample_rate, per_octave)):
+                    raise InputError(
+                        f"{WHERE}: {name}: windows of {shortest} samples cannot tell {per_octave} bands per octave "
+                        "apart; set sizes higher, or per_octave lower"
+                    )
         if not any(objective.weight for objective in self.objectives.values()):
             raise InputError(f"{WHERE}: every objective has weight 0; nothing would be learned")
         if "tones" in self.objectives and self.objectives["tones"].weight and not self.model.tones:

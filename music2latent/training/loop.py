@@ -132,9 +132,10 @@ def train(
                 folders = [cache_audio(folder, config.model.sample_rate, Path(cache)) for folder in folders]
             held = _audio(validation, 1.0, output, log) if validation else None
         run = Run(config, folders, output, accelerator)
-        resumed = run.resume()
-        origin = before.origin if resumed and before else {}
-        if start and not resumed:
+        origin: dict[str, str] = {}
+        if run.resume():
+            origin = before.origin if before else {}
+        elif start:
             run.start_from(start)
             origin = {"model": start.model_id, "license": start.license}
         if main:

@@ -90,10 +90,7 @@ def test_a_broken_checkpoint_is_refused_in_a_line_and_kept(data: Path, tmp_path:
         *(b'{"version": 3, "data": 1}', b'{"version": 3, "data": [["a"]]}', b'{"version": 3, "data": [["a", "b"]]}'),
         *(b'{"version": 3, "data": [[1, 2]]}', b'{"version": 3, "data": [], "origin": 1}'),
         *(b'{"version": 3, "data": [], "origin": {"model": 1}}', b'{"name": "somebody else\'s"}'),
-        *(
-            b'{"version": 3, "data": [["a", -1]]}',
-            b'{"version": 3, "data": [["a", NaN]]}',
-        ),
+        *(b'{"version": 3, "data": [["a", -1]]}', b'{"version": 3, "data": [["a", NaN]]}'),
         b'{"version": 3, "data": [["a", 1]], "origin": {"license": "x"}}',
         b'{"version": 3, "data": [["a", 1]], "origin": {"model": "\\ud800", "license": "x"}}',
     ],

@@ -5,7 +5,6 @@ from pathlib import Path
 from music2latent import Latents
 
 from ..inline import least, made, sounds
-from .test_item import damaged
 
 
 def test_as_the_codec_sees_it(tmp_path: Path) -> None:
@@ -13,7 +12,3 @@ def test_as_the_codec_sees_it(tmp_path: Path) -> None:
     made([folder], tmp_path / "set", format="m2l")
     latents = Latents.load(tmp_path / "set/deep/000.m2l")  # the audio's tree
     assert least().decompress(latents).shape == (2, 3000)
-
-
-def test_half_a_file_is_refused(tmp_path: Path) -> None:
-    damaged(tmp_path, "m2l", "*.m2l", r"000\.m2l: truncated")

@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ..inline import least, made, sounds, values_of
-from .test_item import damaged
 
 
 def test_as_any_parquet_reader_sees_it(tmp_path: Path) -> None:
@@ -17,7 +16,3 @@ def test_as_any_parquet_reader_sees_it(tmp_path: Path) -> None:
     assert (row["key"], row["num_samples"], row["shape"][:2]) == ("066", 3066, [1, least().latent_dim])
     values = np.array(row["values"], np.float16).reshape(row["shape"])
     assert np.array_equal(values, values_of(tmp_path / "set")[f"{tmp_path}/audio/066.wav 0.000"])
-
-
-def test_half_a_file_is_refused(tmp_path: Path) -> None:
-    damaged(tmp_path, "parquet", "*.parquet", r"latents-000000\.parquet: truncated")
