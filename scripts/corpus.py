@@ -55,6 +55,7 @@ def _command(*arguments: str | Path, folder: Path) -> str:
 
 def fetch(package: str, cache: Path) -> Path:
     """The .deb of a package, downloaded unless the cache has one."""
+    cache.mkdir(parents=True, exist_ok=True)
     if not (kept := sorted(cache.glob(f"{package}_*.deb"))):
         with tempfile.TemporaryDirectory(prefix="fetching-", dir=cache) as folder:
             _command("apt-get", "download", package, folder=Path(folder))
