@@ -122,7 +122,6 @@ def build(out: Path, listed: Path, sources: tuple[Source, ...] = SOURCES) -> lis
     if rows := complete(out, recipe):
         return [Track(**row) for row in rows]
     cache = out / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
     for left_behind in [*cache.glob("unpacked-*"), *cache.glob("fetching-*")]:  # by a run that was killed
         shutil.rmtree(left_behind)
     packages = list(dict.fromkeys(source.package for source in sources))

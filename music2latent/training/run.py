@@ -28,6 +28,7 @@ from .folder import RUN_VERSION, check_same_run, config_of, read_state
 from .levels import draw_sigmas
 from .log import Totals
 from .module import TrainingModule, choose_trained, initialise
+from .objectives import Spectral
 from .objectives.linear_readout import LinearReadout
 
 if TYPE_CHECKING:
@@ -88,11 +89,11 @@ class Run:
                 f"{recipe.accumulate}; choose a multiple of {world * recipe.accumulate}"
             )
         self.micro_batch = recipe.batch_size // (world * recipe.accumulate)
-        second = getattr(config.objectives.get("spectral"), "second", 0.0)
-        if second and not round(second * self.micro_batch):
+        spectral = config.objectives.get("spectral")
+        if isinstance(spectral, Spectral) and spectral.weight and 0 < spectral.second * self.micro_batch <= 0.5:
             raise InputError(
-                f"spectral: second = {second} of {self.micro_batch} crops, which one process sees in a pass, is none; "
-                "choose batch_size higher, or accumulate lower"
+                f"spectral: second = {spectral.second} of {self.micro_batch} crops, which one process sees in a pass, "
+                "is none; choose batch_size higher, or accumulate lower"
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from .bands import Bands
 from .batch import Batch, Headed, Objective, Stage
 from .consistency import Consistency
+from .constant_q import ConstantQ
 from .dimension import Dimension
 from .distillation import Distillation
 from .energy import Energy
@@ -27,6 +28,7 @@ from .waveform import Waveform
 OBJECTIVES: dict[str, type[Objective]] = {
     "bands": Bands,
     "consistency": Consistency,
+    "constant_q": ConstantQ,
     "dimension": Dimension,
     "distillation": Distillation,
     "energy": Energy,
@@ -45,6 +47,7 @@ __all__ = [
     "Bands",
     "Batch",
     "Consistency",
+    "ConstantQ",
     "Dimension",
     "Distillation",
     "Energy",

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
 from ...devices import without_autocast
-from ...stft import SILENT, magnitudes
+from ...stft import SILENT
 from ..ranges import WEIGHT, WINDOWS, within
 from .batch import Batch, Stage
 
@@ -51,21 +51,17 @@ class Bands:
         """Mean difference of levels in units of 10 dB; by how many dB the decoded audio is too loud."""
         total = louder = batch.audio.new_zeros(())
         for size in self.sizes:
-            found = self._levels(batch.decoded, size, batch)
-            with torch.no_grad():
-                wanted = self._levels(batch.original, size, batch)
-                floor = wanted.amax((1, 2), keepdim=True) - self.decibels
+            filters = band_filters(size, batch.model.config.sample_rate, self.per_octave)
+            found, wanted = (self._levels(one, filters) for one in batch.magnitudes(size))
+            floor = wanted.amax((1, 2), keepdim=True) - self.decibels
             difference = torch.maximum(found, floor) - torch.maximum(wanted, floor)
             total = total + difference.abs().mean() / (10 * len(self.sizes))
             louder = louder + difference.detach().mean() / len(self.sizes)
         return total, {"louder": louder}
 
-    def _levels(self, audio: Tensor, size: int, batch: Batch) -> Tensor:
-        """dB, `[B, bands, T]`."""
-        filters = torch.as_tensor(
-            band_filters(size, batch.model.config.sample_rate, self.per_octave), device=audio.device
-        )
-        with without_autocast(audio.device):  # half a decibel is lost in bfloat16
-            power = filters @ magnitudes(audio, size, pad=True).square().mT
+    def _levels(self, found: Tensor, filters: np.ndarray) -> Tensor:
+        """dB, `[B, bands, T]`, of magnitudes `[B, T, F]`."""
+        with without_autocast(found.device):  # half a decibel is lost in bfloat16
+            power = torch.as_tensor(filters, device=found.device) @ found.square().mT
         block = min(self.block, power.shape[-1])
         return 10 * (avg_pool1d(power, block, max(block // 2, 1)) + SILENT**2).log10()

@@ -13,6 +13,7 @@ from torch import Tensor
 from ... import spectrogram
 from ...autoencoder import Autoencoder
 from ...config import ModelConfig
+from ...stft import magnitudes
 from .linear_readout import LinearReadout
 
 
@@ -75,6 +76,19 @@ class Batch:
     def original(self) -> Tensor:
         """The same part of the original."""
         return self._inner(self.audio)
+
+    def magnitudes(self, n_fft: int) -> tuple[Tensor, Tensor]:
+        """`stft.magnitudes` of the decoded audio and of the original, `[B, T, F]` each. Computed once as well."""
+        if n_fft not in self._magnitudes:
+            self._magnitudes[n_fft] = (
+                magnitudes(self.decoded, n_fft, pad=True),
+                magnitudes(self.original, n_fft, pad=True),
+            )
+        return self._magnitudes[n_fft]
+
+    @cached_property
+    def _magnitudes(self) -> dict[int, tuple[Tensor, Tensor]]:
+        return {}
 
     def audio_of(self, clean: Tensor) -> Tensor:
         """The audio of spectrograms `[B, 2, F, T]`, where nothing fades."""

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from ...stft import SILENT, magnitudes
+from ...stft import SILENT
 from ..ranges import WEIGHT, WINDOWS, within
 from .batch import Batch, Stage
 from .spectral import convergence
@@ -43,9 +42,7 @@ class Harmonic:
         """The loss of a batch; its two parts."""
         converged = logs = batch.audio.new_zeros(())
         for size in self.sizes:
-            found = magnitudes(batch.decoded, size, pad=True)
-            with torch.no_grad():
-                wanted = magnitudes(batch.original, size, pad=True)
+            found, wanted = batch.magnitudes(size)
             converged = converged + convergence(found, wanted).mean() / len(self.sizes)
             logs = logs + weighted_log_difference(found, wanted, self.power).mean() / len(self.sizes)
         return self.convergence * converged + logs, {"convergence": converged, "weighted_log": logs}

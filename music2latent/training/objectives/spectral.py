@@ -24,20 +24,20 @@ def convergence(found: Tensor, wanted: Tensor) -> Tensor:
     return (found - wanted).norm(dim=1) / louder
 
 
-def spectral_distance(estimate: Tensor, reference: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """Of audio `[B, n]`, `[B]`: spectral convergence plus L1 of log magnitudes, mean over the window lengths.
+def magnitude_distance(found: Tensor, wanted: Tensor) -> Tensor:
+    """Of magnitudes `[B, T, F]`, `[B]`: spectral convergence plus L1 of logs.
 
     A constant is added to the magnitudes of the second, 100 dB under a full-scale tone: what is below is inaudible, yet
     has a gradient.
     """
-    total = reference.new_zeros(len(reference))
-    for size in sizes:
-        found = magnitudes(estimate, size, pad=True)
-        with torch.no_grad():
-            wanted = magnitudes(reference, size, pad=True)
-        total = total + convergence(found, wanted)
-        total = total + ((found + SILENT) / (wanted + SILENT)).log().abs().flatten(1).mean(1)
-    return total / len(sizes)
+    logs = ((found + SILENT) / (wanted + SILENT)).log().abs().flatten(1).mean(1)
+    return convergence(found, wanted) + logs
+
+
+def spectral_distance(estimate: Tensor, reference: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Of audio `[B, n]`, `[B]`: `magnitude_distance`, mean over the window lengths."""
+    pairs = ([magnitudes(audio, size, pad=True) for audio in (estimate, reference)] for size in sizes)
+    return torch.stack([magnitude_distance(*pair) for pair in pairs]).mean(0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +56,9 @@ class Spectral:
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch; no further figures."""
         second = round(self.second * len(batch.noise))
-        decoded = self._decoded(batch, second) if second else batch.decoded
-        return spectral_distance(decoded, batch.original, self.sizes).mean(), {}
+        if second:
+            return spectral_distance(self._decoded(batch, second), batch.original, self.sizes).mean(), {}
+        return torch.stack([magnitude_distance(*batch.magnitudes(size)) for size in self.sizes]).mean(), {}
 
     def _decoded(self, batch: Batch, second: int) -> Tensor:
         """The audio of a second step for so many crops, of the first for the rest."""
