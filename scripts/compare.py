@@ -24,6 +24,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "without-harmonic": ("objectives.harmonic.weight=0",),
     "without-bands": ("objectives.bands.weight=0",),
     "without-loudness": ("objectives.loudness.weight=0",),
+    "without-constant-q": ("objectives.constant_q.weight=0",),
     "pyramid": ("objectives.pyramid.weight=0.5",),
     "waveform": ("objectives.waveform.weight=0.3",),
     "energy": ("objectives.energy.weight=0.5",),

@@ -70,7 +70,7 @@ def write_report(result: dict[str, Any], work: Path, output: Path, examples: int
     pictures = {}
     if ran:
         pictures = {
-            "spectrograms.png": _spectrograms(players, output),
+            "spectrograms.png": draw_spectrograms(players, output, output / "spectrograms.png"),
             "bitrate.png": _against_bitrate(ran, output),
             "files.png": _per_file(ran, output),
         }
@@ -214,7 +214,12 @@ def _example(index: int, piece: Piece, codecs: list[dict[str, Any]], work: Path,
     return {"title": Path(piece.path).name, "versions": versions}
 
 
-def _spectrograms(players: list[dict[str, Any]], output: Path) -> str:
+def draw_spectrograms(players: list[dict[str, Any]], folder: Path, target: Path) -> str:
+    """A picture with a row for each player and its `versions` side by side, whose files are in `folder`.
+
+    Returns:
+        What it shows.
+    """
     from matplotlib.figure import Figure
     from PIL import Image
 
@@ -223,14 +228,14 @@ def _spectrograms(players: list[dict[str, Any]], output: Path) -> str:
     grid = figure.subplots(len(players), across, squeeze=False)
     for row, player in zip(grid, players, strict=True):
         for axes, version in zip(row, player["versions"], strict=True):
-            levels, _ = log_frequency_decibels(output / version["file"], 10.0)
+            levels, _ = log_frequency_decibels(folder / version["file"], 10.0)
             axes.imshow(levels, origin="lower", aspect="auto", cmap="magma", vmin=-80, vmax=0)
             axes.set(xticks=[], yticks=[])
             axes.set_title(version["name"], fontsize=8)
         row[0].set_ylabel(player["title"][:24], fontsize=7)
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=80)
-    Image.open(drawn).convert("RGB").quantize(COLOURS).save(output / "spectrograms.png", optimize=True)
+    Image.open(drawn).convert("RGB").quantize(COLOURS).save(target, optimize=True)
     return "Spectrograms of the examples, 40 Hz to half the rate on a log axis, 80 dB from black to white."
 
 

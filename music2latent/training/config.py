@@ -110,7 +110,9 @@ class TrainingConfig:
             raise InputError(
                 f"{WHERE}: crop_columns = {columns}; this model needs a multiple of {per_latent}, at least {least}"
             )
-        for name, objective in self.objectives.items():
+        if not self.active:
+            raise InputError(f"{WHERE}: every objective has weight 0; nothing would be learned")
+        for name, objective in self.active.items():
             if (longest := max(getattr(objective, "sizes", (0,)))) > inner:
                 raise InputError(
                     f"{WHERE}: {name}: windows of {longest} samples; crops of {columns} columns have {inner} "
@@ -123,11 +125,9 @@ class TrainingConfig:
                         f"{WHERE}: {name}: windows of {shortest} samples cannot tell {per_octave} bands per octave "
                         "apart; set sizes higher, or per_octave lower"
                     )
-        if not any(objective.weight for objective in self.objectives.values()):
-            raise InputError(f"{WHERE}: every objective has weight 0; nothing would be learned")
-        if "tones" in self.objectives and self.objectives["tones"].weight and not self.model.tones:
+        if "tones" in self.active and not self.model.tones:
             raise InputError(
-                f"{WHERE}: objective tones has weight {self.objectives['tones'].weight:g}, and the model has none; "
+                f"{WHERE}: objective tones has weight {self.active['tones'].weight:g}, and the model has none; "
                 "set model.tones, or the weight to 0"
             )
         if self.recipe.freeze_encoder and self.stage <= Stage.LATENTS:
@@ -136,9 +136,14 @@ class TrainingConfig:
             )
 
     @property
+    def active(self) -> dict[str, Objective]:
+        """The objectives that have a weight; others are left out."""
+        return {name: objective for name, objective in self.objectives.items() if objective.weight}
+
+    @property
     def stage(self) -> Stage:
         """How far a batch has to come in training."""
-        return max(objective.looks_at for objective in self.objectives.values() if objective.weight)
+        return max(objective.looks_at for objective in self.active.values())
 
     @property
     def crop_samples(self) -> int:

@@ -90,7 +90,7 @@ def stage_of(parameter: str) -> Stage:
 
 def choose_trained(model: Autoencoder, config: TrainingConfig) -> None:
     """Gradients for what an objective looks at and the recipe does not freeze: parallel training waits for each."""
-    looked_at = {objective.looks_at for objective in config.objectives.values() if objective.weight}
+    looked_at = {objective.looks_at for objective in config.active.values()}
     for name, parameter in model.named_parameters():
         stage = stage_of(name)
         # The pyramid is made without the tones.

@@ -89,8 +89,8 @@ class Run:
                 f"{recipe.accumulate}; choose a multiple of {world * recipe.accumulate}"
             )
         self.micro_batch = recipe.batch_size // (world * recipe.accumulate)
-        spectral = config.objectives.get("spectral")
-        if isinstance(spectral, Spectral) and spectral.weight and 0 < spectral.second * self.micro_batch <= 0.5:
+        spectral = config.active.get("spectral")
+        if isinstance(spectral, Spectral) and 0 < spectral.second * self.micro_batch <= 0.5:
             raise InputError(
                 f"spectral: second = {spectral.second} of {self.micro_batch} crops, which one process sees in a pass, "
                 "is none; choose batch_size higher, or accumulate lower"

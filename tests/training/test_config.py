@@ -116,6 +116,7 @@ def test_settings() -> None:
         ("objectives.spectral.second=2.0", "spectral: second = 2.0; accepted: 0.0 to 1.0"),
         ("objectives.spectral=1", "spectral = 1, expected a table of keys"),
         ("objectives.spectral.sizes=[16384]", "windows of 16384 samples; crops of 32 columns have 14848"),
+        ("objectives.constant_q.sizes=[32]", r"constant_q: sizes = \(32,\); accepted: one or more numbers from 48"),
         ("objectives.bands.sizes=[128]", "windows of 128 samples cannot tell 24 bands per octave apart; set sizes"),
         ("objectives.spectral.weight.x=1", "weight is a key, not a table"),
     ],
@@ -123,6 +124,12 @@ def test_settings() -> None:
 def test_refused_settings(setting: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_config("tiny", [setting])
+
+
+def test_what_is_left_out_need_not_fit() -> None:
+    assert "constant_q" not in load_config("tiny", ["objectives.constant_q.weight=0"]).active
+    with pytest.raises(InputError, match="constant_q: windows of 16384 samples; crops of 32 columns have 14848"):
+        load_config("tiny", ["objectives.constant_q.weight=1"])
 
 
 def test_something_must_be_learned() -> None:

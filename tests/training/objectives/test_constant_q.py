@@ -19,12 +19,12 @@ def tone(midi: float, phase: float = 0.0) -> torch.Tensor:
     return 0.1 * torch.sin(2 * math.pi * frequency / 44100 * torch.arange(32768.0) + phase)[None]
 
 
-def cost(decoded: torch.Tensor, original: torch.Tensor, **settings: float) -> tuple[float, float]:
+def cost(decoded: torch.Tensor, original: torch.Tensor, decibels: float = 80.0) -> tuple[float, float]:
     """Loss, and how much too loud in dB."""
     batch = small_batch()
     batch = dataclasses.replace(batch, audio=torch.nn.functional.pad(original, 2 * [batch.model.config.edge]))
     batch.__dict__["decoded"] = decoded
-    loss, figures = ConstantQ(**settings)(batch)
+    loss, figures = ConstantQ(decibels=decibels)(batch)
     return float(loss), float(figures["louder"])
 
 
