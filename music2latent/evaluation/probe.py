@@ -138,7 +138,7 @@ def probe(folders: list[Path], codec: EncoderDecoder, *, folds: int, progress: N
     for folder in folders:
         tasks = read_tasks(folder)
         for task in tasks:
-            groups = Counter(name for name, _ in set(zip(task.classes, task.groups, strict=True)))
+            groups = Counter(name for name, _ in dict.fromkeys(zip(task.classes, task.groups, strict=True)))
             if alone := [name for name, count in groups.items() if count < 2]:
                 raise InputError(
                     f"{folder}: {task.name}: all files of class {alone[0]} are of one group; cross-validation needs two"
