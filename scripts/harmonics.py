@@ -29,12 +29,11 @@ def main(
     with tempfile.TemporaryDirectory() as work:
         for number, piece in enumerate(choose([folder], limit=16, seconds=5.0, min_seconds=5.0)[::2]):
             samples = piece.read()[:1].numpy()
-            sounds = {"original": samples}
-            for name, codec in codecs.items():
-                sounds[Path(name).stem] = codec.reconstruct(samples, piece.sample_rate)
-            versions = [{"name": name, "file": f"{number}-{name}.wav"} for name in sounds]
-            for version, sound in zip(versions, sounds.values(), strict=True):
-                write_audio(Path(work, version["file"]), [sound], piece.sample_rate, 1, sound.shape[-1])
+            made = [(Path(name).stem, codec.reconstruct(samples, piece.sample_rate)) for name, codec in codecs.items()]
+            versions = []
+            for index, (name, sound) in enumerate([("original", samples), *made]):
+                versions.append({"name": name, "file": f"{number}-{index}.wav"})
+                write_audio(Path(work, versions[-1]["file"]), [sound], piece.sample_rate, 1, sound.shape[-1])
             players.append({"title": Path(piece.path).name, "versions": versions})
         draw_spectrograms(players, Path(work), target)
 

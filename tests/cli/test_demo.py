@@ -25,11 +25,14 @@ def test_it_serves_until_it_is_interrupted(model: str) -> None:
     # A process of its own: its server sets up logging anew, which closes handlers that other tests' libraries left.
     command = [sys.executable, "-m", "music2latent", "demo", "--model", model, "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"http://127.0.0.1:{port}/ (Ctrl-C ends it)\n"
-        assert urlopen(f"http://127.0.0.1:{port}/").status == 200
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"http://127.0.0.1:{port}/ (Ctrl-C ends it)\n"
+            assert urlopen(f"http://127.0.0.1:{port}/").status == 200
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()  # or a failure above would wait for it without end
     assert (process.returncode, out, err) == (0, "", "")
 
 
