@@ -29,7 +29,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "waveform": ("objectives.waveform.weight=0.3",),
     "energy": ("objectives.energy.weight=0.5",),
     "consistency": ("objectives.consistency.weight=1",),
+    "adversarial": ("objectives.adversarial.weight=0.3",),
     "latent-noise": ("latent_noise=0.1",),
+    "latent-dropout": ("latent_dropout=0.5",),
     "second-steps": ("objectives.spectral.second=0.25",),
     "long-crops": ("crop_columns=128", "batch_size=2"),
     "encoder": ("freeze_encoder=false",),
@@ -42,7 +44,15 @@ def train(name: str, corpus: Path, folder: Path, init_from: str, minutes: float,
     weights = folder / f"{name}.safetensors"
     if weights.exists():
         return weights
-    constant = (f"lr={lr}", f"final_lr={lr}", "warmup=20", "ema_decay=0.98", "log_every=20", "freeze_encoder=true")
+    constant = (
+        f"lr={lr}",
+        f"final_lr={lr}",
+        "warmup=20",
+        "ema_decay=0.98",
+        "log_every=20",
+        "freeze_encoder=true",
+        "batch_size=4",
+    )
     settings = [part for setting in (*constant, *VARIANTS[name]) for part in ("--set", setting)]
     data = [f"--data={corpus / 'train/music'}", f"--data={corpus / 'train/speech'}=0.3"]
     run, whole = folder / name, folder / f"{name}-as-trained.safetensors"

@@ -62,6 +62,9 @@ class Recipe:
     """Train upsampler and denoiser alone."""
     latent_noise: float = within(0.0, 0.0, 10.0)
     """Standard deviation of noise on the latents, which are in (-1, 1), before they are decoded."""
+    latent_dropout: float = within(0.0, 0.0, 1.0)
+    """Part of the crops of which only the first channels, a random number of them, are decoded (nested dropout, Rippel
+    et al., arXiv 1402.0915)."""
 
     P_mean: float = within(-1.1, -20.0, 20.0)
     """Mean of the normal weights over log sigma, on a grid that is even in u."""

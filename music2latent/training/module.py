@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from .. import spectrogram
 from ..autoencoder import Autoencoder
 from .config import Recipe, TrainingConfig
-from .objectives import Batch, Headed, Objective, Stage
-from .objectives.linear_readout import LinearReadout
+from .objectives import Batch, Head, Headed, Objective, Stage
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,16 @@ class TrainingModule(nn.Module):
                 parameter.requires_grad_(False)
 
     def batch(
-        self, audio: Tensor, sigma: Tensor, sigma_next: Tensor, noise: Tensor, latent_noise: Tensor | None = None
+        self,
+        audio: Tensor,
+        sigma: Tensor,
+        sigma_next: Tensor,
+        noise: Tensor,
+        latent_noise: Tensor | None = None,
+        latent_mask: Tensor | None = None,
     ) -> Batch:
-        """What objectives are called with; audio `[B, n]`, noise levels `[B]` float64, noise `[B, 2, F, T]`, and noise
-        that is added to the latents before they are decoded, `[B, D, L]`."""
+        """What objectives are called with; audio `[B, n]`, noise levels `[B]` float64, noise `[B, 2, F, T]`, and what
+        happens to the latents before they are decoded: noise `[B, D, L]`, a mask `[B, D, 1]`."""
         with torch.no_grad():
             x = spectrogram.spectrogram(audio, self.model.config.hop_length)
         features = self.model.encoder.features(x)
@@ -58,17 +63,24 @@ class TrainingModule(nn.Module):
             features=features,
             latents=self.model.encoder.bottleneck(features),
             latent_noise=latent_noise,
-            heads=cast(Mapping[str, LinearReadout], self.heads),
+            latent_mask=latent_mask,
+            heads=cast(Mapping[str, Head], self.heads),
             sigma=sigma,
             sigma_next=sigma_next,
             noise=noise,
         )
 
     def forward(
-        self, audio: Tensor, sigma: Tensor, sigma_next: Tensor, noise: Tensor, latent_noise: Tensor | None = None
+        self,
+        audio: Tensor,
+        sigma: Tensor,
+        sigma_next: Tensor,
+        noise: Tensor,
+        latent_noise: Tensor | None = None,
+        latent_mask: Tensor | None = None,
     ) -> Losses:
         """The losses of a batch; arguments as in `batch`."""
-        batch = self.batch(audio, sigma, sigma_next, noise, latent_noise)
+        batch = self.batch(audio, sigma, sigma_next, noise, latent_noise, latent_mask)
         total = audio.new_zeros(())
         figures: dict[str, Tensor] = {}
         for name, objective in self.objectives.items():

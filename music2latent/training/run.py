@@ -28,8 +28,7 @@ from .folder import RUN_VERSION, check_same_run, config_of, read_state
 from .levels import draw_sigmas
 from .log import Totals
 from .module import TrainingModule, choose_trained, initialise
-from .objectives import Spectral
-from .objectives.linear_readout import LinearReadout
+from .objectives import Head, Spectral
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -99,12 +98,12 @@ class Run:
             torch.manual_seed(recipe.seed)
             self.model = Autoencoder(config.model)
             initialise(self.model, recipe)
-        choose_trained(self.model, config)
+            choose_trained(self.model, config)
+            training = TrainingModule(self.model, config.objectives)
         if recipe.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.to(accelerator.device)
         self.ema: AveragedModel = averaged(self.model, recipe.ema_decay)
-        training = TrainingModule(self.model, config.objectives)
         self.heads = training.heads
         self.training = accelerator.prepare(torch.compile(training) if recipe.compile else training)
         self.flat = flattened(self.model)  # after Accelerate, which moves parameters
@@ -202,9 +201,9 @@ class Run:
         order = crop_order(self.num_seen, size, accelerator.process_index, accelerator.num_processes)
         return read_batches(self.crops, order, size, self.config.recipe.workers)
 
-    def draw(self, part: int) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Noise levels, noise and noise on the latents of one pass: every crop's own, from (seed, its number),
-        whichever process has it."""
+    def draw(self, part: int) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Noise levels, noise, and noise and mask of the latents for one pass: every crop's own, from (seed, its
+        number), whichever process has it."""
         recipe, model, device = self.config.recipe, self.config.model, self.accelerator.device
         place = part * self.accelerator.num_processes + self.accelerator.process_index
         first = self.num_seen + place * self.micro_batch
@@ -214,16 +213,21 @@ class Run:
         )
         pairs: list[tuple[Tensor, Tensor]] = []
         noises: tuple[list[Tensor], list[Tensor]] = [], []
+        masks: list[Tensor] = []
         for number in range(first, first + self.micro_batch):
-            words = np.random.SeedSequence((recipe.seed, number)).generate_state(3, np.uint64) >> np.uint64(1)
+            words = np.random.SeedSequence((recipe.seed, number)).generate_state(4, np.uint64) >> np.uint64(1)
             generator = torch.Generator().manual_seed(int(words[0]))
             pairs.append(draw_sigmas(1, self.iteration / recipe.iterations, model, recipe, generator))
-            for drawn, shape, word in zip(noises, shapes, words[1:], strict=True):
+            for drawn, shape, word in zip(noises, shapes, words[1:3], strict=True):
                 generator = torch.Generator(device).manual_seed(int(word))
                 drawn.append(torch.randn(shape, device=device, generator=generator))
+            dropped, kept = torch.rand(2, generator=torch.Generator().manual_seed(int(words[3]))).tolist()
+            channel = torch.arange(model.latent_dim, device=device)[:, None] / model.latent_dim
+            masks.append((channel <= (kept if dropped < recipe.latent_dropout else 1)).float())
         sigma, sigma_next = (torch.cat(levels) for levels in zip(*pairs, strict=True))
         noise, of_latents = map(torch.stack, noises)
-        return sigma, sigma_next, noise, recipe.latent_noise * of_latents if recipe.latent_noise else None
+        latent_noise = recipe.latent_noise * of_latents if recipe.latent_noise else None
+        return sigma, sigma_next, noise, latent_noise, torch.stack(masks) if recipe.latent_dropout else None
 
     def iterate(self, batches: Iterator[Tensor], totals: Totals) -> bool:
         """One update of the weights; False if it was skipped for a loss or gradient that is not finite."""
@@ -254,7 +258,7 @@ class Run:
         if good:
             self.ema.update_parameters(self.model)
             totals.add(lr=float(self.schedule.get_last_lr()[0]), **figures)
-        for head in cast(Iterable[LinearReadout], self.heads.values()):
+        for head in cast(Iterable[Head], self.heads.values()):
             if good:
                 head.learn(lambda own: accelerator.reduce(own, "mean"))
             else:

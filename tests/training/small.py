@@ -15,8 +15,7 @@ from music2latent.training.config import Recipe, TrainingConfig
 from music2latent.training.folder import read_state
 from music2latent.training.loop import train
 from music2latent.training.module import TrainingModule
-from music2latent.training.objectives import Batch, Consistency, Objective, Readout, Spectral
-from music2latent.training.objectives.linear_readout import LinearReadout
+from music2latent.training.objectives import Adversarial, Batch, Consistency, Head, Objective, Readout, Spectral
 
 from ..helpers import sound
 
@@ -32,6 +31,7 @@ RECIPE = Recipe(
     lr=1e-3,
     warmup=2,
     latent_noise=0.05,
+    latent_dropout=0.5,
     precision="no",
     init="variance_preserving",
     log_every=1,
@@ -42,7 +42,8 @@ SPECTRAL = Spectral(weight=0.5, sizes=(64, 128))
 OBJECTIVES: dict[str, Objective] = {
     "consistency": Consistency(),
     "spectral": SPECTRAL,
-    "readout": Readout(weight=0.1),  # which has layers of its own
+    "readout": Readout(weight=0.1),  # which has layers of its own, as the next
+    "adversarial": Adversarial(weight=0.1, sizes=(64, 128), channels=4),
 }
 CONFIG = TrainingConfig(SMALL, RECIPE, OBJECTIVES)
 OFFICIAL = PRESETS["official"]
@@ -80,7 +81,7 @@ def learn(training: TrainingModule, iterations: int, lr: float = 1e-3) -> float:
             found.loss.backward()
             optimizer.step()
         for head in training.heads.values():
-            cast(LinearReadout, head).learn()
+            cast(Head, head).learn()
     return found.loss.item()
 
 

@@ -147,6 +147,24 @@ def test_fine_tuning_is_measured_before_it_begins(data: Path, tmp_path: Path) ->
     assert all(torch.equal(best["ema"][f"module.{key}"], weight) for key, weight in start.state_dict.items())
 
 
+def test_dropped_channels_are_the_last_of_some_crops(data: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, recipe=replace(RECIPE, batch_size=400, latent_dropout=0.25))
+    run = Run(config, [index_folder(data, 1.0, tmp_path)], tmp_path, make_accelerator(config.recipe))
+    mask = run.draw(0)[4]
+    assert mask is not None
+    assert mask.shape == (400, SMALL.latent_dim, 1)
+    assert bool((mask.diff(dim=1) <= 0).all()), "the first are kept"
+    kept = mask.sum((1, 2))
+    assert kept.min() >= 1
+    dropped = kept < SMALL.latent_dim
+    assert dropped.float().mean().item() == pytest.approx(0.25, abs=0.06)
+    assert kept[dropped].mean().item() == pytest.approx(SMALL.latent_dim / 2, rel=0.15)
+    run.num_seen = 399
+    again = run.draw(0)[4]
+    assert again is not None
+    assert torch.equal(again[0], mask[399]), "a crop's own"
+
+
 def test_second_steps_of_no_crop_are_refused(data: Path, tmp_path: Path) -> None:
     """A share that rounds to nothing in every pass would be left out without a word."""
     objectives = {"spectral": replace(SPECTRAL, second=0.25)}

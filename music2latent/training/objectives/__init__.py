@@ -9,8 +9,9 @@ its loss and named figures. A new one takes a file, its line in `OBJECTIVES`, an
 
 from __future__ import annotations
 
+from .adversarial import Adversarial
 from .bands import Bands
-from .batch import Batch, Headed, Objective, Stage
+from .batch import Batch, Head, Headed, Objective, Stage
 from .consistency import Consistency
 from .constant_q import ConstantQ
 from .dimension import Dimension
@@ -26,6 +27,7 @@ from .tones import Tones
 from .waveform import Waveform
 
 OBJECTIVES: dict[str, type[Objective]] = {
+    "adversarial": Adversarial,
     "bands": Bands,
     "consistency": Consistency,
     "constant_q": ConstantQ,
@@ -44,6 +46,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
 
 __all__ = [
     "OBJECTIVES",
+    "Adversarial",
     "Bands",
     "Batch",
     "Consistency",
@@ -53,6 +56,7 @@ __all__ = [
     "Energy",
     "Features",
     "Harmonic",
+    "Head",
     "Headed",
     "Loudness",
     "Objective",

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 from typing import ClassVar, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ... import spectrogram
 from ...autoencoder import Autoencoder
 from ...config import ModelConfig
 from ...stft import magnitudes
-from .linear_readout import LinearReadout
 
 
 class Stage(IntEnum):
@@ -25,6 +25,19 @@ class Stage(IntEnum):
     TONES = 3
     PYRAMID = 4
     AUDIO = 5
+
+
+class Head(nn.Module, ABC):
+    """What an objective looks at the model with, and what is fitted as the model is trained: by itself, not by the
+    loss. It is saved with the run, in tensors, and not part of the model."""
+
+    @abstractmethod
+    def learn(self, mean: Callable[[Tensor], Tensor] = lambda own: own) -> None:
+        """Fit it to what it was given since the last time; `mean` is that over all processes."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Leave out what it was given since the last time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +55,10 @@ class Batch:
     """`[B, D, L]` in (-1, 1)."""
     latent_noise: Tensor | None = None
     """Noise that is added to the latents before they are decoded, `[B, D, L]`."""
-    heads: Mapping[str, LinearReadout] = field(default_factory=dict)
-    """What objectives read the model with, by the objective's name."""
+    latent_mask: Tensor | None = None
+    """1 for channels that are decoded, 0 for others, `[B, D, 1]`."""
+    heads: Mapping[str, Head] = field(default_factory=dict)
+    """What objectives look at the model with, by the objective's name."""
     sigma: Tensor
     """Noise levels, `[B]` float64, on the processor: Apple's GPUs have no such numbers."""
     sigma_next: Tensor
@@ -54,7 +69,8 @@ class Batch:
     @cached_property
     def pyramid(self) -> list[Tensor]:
         """The upsampler's maps. Not computed where objectives look at the latents alone."""
-        return self.model.decoder(self.latents if self.latent_noise is None else self.latents + self.latent_noise)
+        latents = self.latents if self.latent_noise is None else self.latents + self.latent_noise
+        return self.model.decoder(latents if self.latent_mask is None else latents * self.latent_mask)
 
     @cached_property
     def decoded(self) -> Tensor:
@@ -114,7 +130,7 @@ class Objective(Protocol):
 
 @runtime_checkable
 class Headed(Protocol):
-    """An objective that reads the model linearly. Readouts are saved with the run, and not part of the model."""
+    """An objective that looks at the model with something that learns too."""
 
-    def head(self, config: ModelConfig) -> LinearReadout:
+    def head(self, config: ModelConfig) -> Head:
         """A new one, for a model of this configuration; `Batch.heads` has it."""

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...devices import without_autocast
+from .batch import Head
 
 DECAY = 0.99
 """Of the running covariances, per iteration."""
@@ -16,7 +17,7 @@ RIDGE = 1e-3
 """Relative to the inputs' mean square."""
 
 
-class LinearReadout(nn.Module):
+class LinearReadout(Head):
     """A ridge regression on running covariances of earlier iterations: always fitted, and a constant to the gradient
     (variable projection, Golub and Pereyra 1973). A map that is itself descended lags behind what it reads."""
 
@@ -42,11 +43,9 @@ class LinearReadout(nn.Module):
             return (x @ weights).transpose(1, -1)
 
     def learn(self, mean: Callable[[Tensor], Tensor] = lambda own: own) -> None:
-        """Fit the map to what it was given since the last time; `mean` is that over all processes."""
         for running, seen in zip((self.inner, self.cross), zip(*self._seen, strict=True), strict=True):
             running.lerp_(mean(torch.stack(seen).mean(0)), 1 - DECAY)
         self.forget()
 
     def forget(self) -> None:
-        """Leave out what it was given since the last time."""
         self._seen.clear()

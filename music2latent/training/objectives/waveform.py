@@ -13,6 +13,12 @@ from ..ranges import WEIGHT, WINDOWS, within
 from .batch import Batch, Stage
 
 
+def compressed(bins: Tensor, power: float) -> Tensor:
+    """Complex `[...]` with amplitudes raised to this power, phases kept, as real and imaginary parts `[..., 2]`."""
+    parts = torch.view_as_real(bins)
+    return parts * (parts.square().sum(-1, keepdim=True) + SILENT**2) ** ((power - 1) / 2)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Waveform:
     """The audio that one step from sigma_max gives shall have the original's phases.
@@ -32,13 +38,9 @@ class Waveform:
         """The distance of compressed complex spectrograms relative to the original's norm; no further figures."""
         total = batch.audio.new_zeros(())
         for size in self.sizes:
-            found = self._compressed(stft(batch.decoded, size, pad=True))
+            found = compressed(stft(batch.decoded, size, pad=True), self.power)
             with torch.no_grad():
-                wanted = self._compressed(stft(batch.original, size, pad=True))
+                wanted = compressed(stft(batch.original, size, pad=True), self.power)
                 scale = wanted.flatten(1).norm(dim=1).clamp(min=SILENT)
             total = total + ((found - wanted).flatten(1).norm(dim=1) / scale).mean() / len(self.sizes)
         return total, {}
-
-    def _compressed(self, bins: Tensor) -> Tensor:
-        parts = torch.view_as_real(bins)
-        return parts * (parts.square().sum(-1, keepdim=True) + SILENT**2) ** ((self.power - 1) / 2)
