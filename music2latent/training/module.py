@@ -34,7 +34,7 @@ class TrainingModule(nn.Module):
     def __init__(self, model: Autoencoder, objectives: Mapping[str, Objective]) -> None:
         super().__init__()
         self.model = model
-        self.objectives = {name: objective for name, objective in objectives.items() if objective.weight}
+        self.objectives = dict(objectives)
         self.heads = nn.ModuleDict(
             {name: one.head(model.config) for name, one in self.objectives.items() if isinstance(one, Headed)}
         )

@@ -99,7 +99,7 @@ class Run:
             self.model = Autoencoder(config.model)
             initialise(self.model, recipe)
             choose_trained(self.model, config)
-            training = TrainingModule(self.model, config.objectives)
+            training = TrainingModule(self.model, config.active)
         if recipe.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.to(accelerator.device)

@@ -32,7 +32,7 @@ def summary(config: TrainingConfig, processes: int = 1) -> dict[str, Any]:
     with torch.device("meta"):
         model = Autoencoder(config.model)
         choose_trained(model, config)
-        training = TrainingModule(model, config.objectives)
+        training = TrainingModule(model, config.active)
         audio = torch.zeros(micro, config.crop_samples)
         sigma = torch.ones(micro, dtype=torch.float64)
         noise = torch.zeros(micro, 2, config.model.bins, recipe.crop_columns)

@@ -9,12 +9,12 @@ import torch
 
 from music2latent.autoencoder import Autoencoder
 from music2latent.config import PRESETS
-from music2latent.training.config import Recipe
+from music2latent.training.config import Recipe, TrainingConfig
 from music2latent.training.module import TrainingModule, initialise
 from music2latent.training.objectives import Consistency, Objective
 
 from ..helpers import channels_last
-from .small import OBJECTIVES, SMALL, SPECTRAL, module_inputs, small_model
+from .small import OBJECTIVES, RECIPE, SMALL, SPECTRAL, module_inputs, small_model
 
 
 def test_the_fast_layout_has_the_same_gradients() -> None:
@@ -45,7 +45,7 @@ def test_a_loss_without_weight_is_not_computed(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(model, "denoise", recorded)
     without: dict[str, Objective] = {"consistency": Consistency(weight=0.0), "spectral": SPECTRAL}
-    alone = TrainingModule(model, without)(*inputs)
+    alone = TrainingModule(model, TrainingConfig(SMALL, RECIPE, without).active)(*inputs)
     assert [sigma.tolist() for sigma in levels] == [[SMALL.sigma_max] * 2]
     assert alone.loss.item() == pytest.approx(0.5 * alone.figures["spectral"].item())
     assert set(alone.figures) == {"spectral"}

@@ -81,7 +81,8 @@ class Discriminators(Head):
                 ((one - two).abs().flatten(1).mean(1) / two.abs().flatten(1).mean(1)).mean()
                 for one, two in zip(maps, others, strict=True)
             ]
-            with without_autocast(decoded.device):  # float16's gradients would need a scale of their own
+            # Float16's gradients would need a scale of their own.
+            with torch.enable_grad(), without_autocast(decoded.device):
                 weights = {name: weight.detach().requires_grad_() for name, weight in network.named_parameters()}
                 fake, real = (functional_call(network, weights, x.detach())[-1] for x in (found, wanted))
                 own = F.relu(1 + fake).mean() + F.relu(1 - real).mean()

@@ -32,12 +32,16 @@ class ConstantQ:
     decibels: float = within(80.0, 1.0, 200.0)
     """Levels so far under the crop's loudest bin are not told apart."""
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean difference of levels in units of 10 dB; by how many dB the decoded audio is too loud."""
+    def differences(self, batch: Batch) -> list[Tensor]:
+        """By how many dB the decoded audio is too loud, `[B, T, 12]` for each octave."""
         # Two windows at either end see what is mirrored there, which depends on phases.
         pairs = [[one[:, 2:-2, OCTAVE] for one in batch.magnitudes(size)] for size in self.sizes]
         levels = [[20 * (one + SILENT).log10() for one in pair] for pair in pairs]
         floor = torch.stack([wanted.amax((1, 2)) for _, wanted in levels]).amax(0)[:, None, None] - self.decibels
-        differences = [torch.maximum(found, floor) - torch.maximum(wanted, floor) for found, wanted in levels]
+        return [torch.maximum(found, floor) - torch.maximum(wanted, floor) for found, wanted in levels]
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean difference of levels in units of 10 dB; by how many dB the decoded audio is too loud."""
+        differences = self.differences(batch)
         loss = torch.stack([difference.abs().mean() for difference in differences]).mean() / 10
         return loss, {"louder": torch.stack([difference.detach().mean() for difference in differences]).mean()}
