@@ -18,6 +18,9 @@ from typing import Annotated
 import typer
 
 CLI = (sys.executable, "-m", "music2latent")
+RATE = ("lr=4e-4", "final_lr=4e-4", "warmup=20", "ema_decay=0.98")
+COMMON = (*RATE, "log_every=20", "freeze_encoder=true", "batch_size=4")
+"""Settings of all variants, beside those of the recipe."""
 VARIANTS: dict[str, tuple[str, ...]] = {
     "recipe": (),
     "without-spectral": ("objectives.spectral.weight=0",),
@@ -36,24 +39,15 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "long-crops": ("crop_columns=128", "batch_size=2"),
     "encoder": ("freeze_encoder=false",),
 }
-"""Settings beside those of the recipe."""
+"""Settings beside those."""
 
 
-def train(name: str, corpus: Path, folder: Path, init_from: str, minutes: float, lr: float) -> Path:
+def train(name: str, corpus: Path, folder: Path, init_from: str, minutes: float, common: list[str]) -> Path:
     """A variant's weights, in chunks of 64 latents."""
     weights = folder / f"{name}.safetensors"
     if weights.exists():
         return weights
-    constant = (
-        f"lr={lr}",
-        f"final_lr={lr}",
-        "warmup=20",
-        "ema_decay=0.98",
-        "log_every=20",
-        "freeze_encoder=true",
-        "batch_size=4",
-    )
-    settings = [part for setting in (*constant, *VARIANTS[name]) for part in ("--set", setting)]
+    settings = [f"--set={setting}" for setting in (*COMMON, *common, *VARIANTS[name])]
     data = [f"--data={corpus / 'train/music'}", f"--data={corpus / 'train/speech'}=0.3"]
     run, whole = folder / name, folder / f"{name}-as-trained.safetensors"
     for command in (
@@ -71,14 +65,14 @@ def main(
     minutes: Annotated[float, typer.Option(help="Of training, each.")] = 20,
     only: Annotated[list[str] | None, typer.Option(help=f"Beside the recipe, of {', '.join(VARIANTS)}.")] = None,
     init_from: Annotated[str, typer.Option(help="Where all begin.")] = "mini",
-    lr: Annotated[float, typer.Option(help="Learning rate.")] = 4e-4,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE for all, as in training.")] = None,
 ) -> None:
     """Train and measure."""
     folder.mkdir(parents=True, exist_ok=True)
     names = dict.fromkeys(["recipe", *(only or VARIANTS)])
-    found = [train(name, corpus, folder, init_from, minutes, lr) for name in names]
+    found = [train(name, corpus, folder, init_from, minutes, settings or []) for name in names]
     models = [part for path in (*found, init_from) for part in ("--model", str(path))]
-    options = ("--limit", "24", "--seconds", "8", "--seeds", "2", "--output", str(folder / "report"), "--force")
+    options = ("--limit", "24", "--seconds", "6", "--seeds", "1", "--output", str(folder / "report"), "--force")
     subprocess.run([*CLI, "evaluate", str(corpus / "validation/music"), *models, *options], check=True)
 
 

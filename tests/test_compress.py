@@ -169,7 +169,7 @@ def test_progress_runs_to_one(tiny: EncoderDecoder) -> None:
 
 def test_another_model_is_refused_by_name(tiny: EncoderDecoder, mini: EncoderDecoder) -> None:
     latents = tiny.compress(sound(1, 9000), 44100)
-    with pytest.raises(InputError, match=r"of model 'tiny' \(\w{12}\) cannot be decoded by 'mini-v6' \(f6e5c552943b\)"):
+    with pytest.raises(InputError, match=r"of model 'tiny' \(\w{12}\) cannot be decoded by 'mini-v7' \(8ccdbdbbfe3c\)"):
         mini.decompress(latents)
 
 
