@@ -18,8 +18,7 @@ from typing import Annotated
 import typer
 
 CLI = (sys.executable, "-m", "music2latent")
-RATE = ("lr=4e-4", "final_lr=4e-4", "warmup=20", "ema_decay=0.98")
-COMMON = (*RATE, "log_every=20", "freeze_encoder=true", "batch_size=4")
+COMMON = ("lr=4e-4", "final_lr=4e-4", "warmup=20", "ema_decay=0.98", "freeze_encoder=true", "batch_size=4")
 """Settings of all variants, beside those of the recipe."""
 VARIANTS: dict[str, tuple[str, ...]] = {
     "recipe": (),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -70,18 +70,10 @@ class TrainingModule(nn.Module):
             noise=noise,
         )
 
-    def forward(
-        self,
-        audio: Tensor,
-        sigma: Tensor,
-        sigma_next: Tensor,
-        noise: Tensor,
-        latent_noise: Tensor | None = None,
-        latent_mask: Tensor | None = None,
-    ) -> Losses:
+    def forward(self, *inputs: Any) -> Losses:
         """The losses of a batch; arguments as in `batch`."""
-        batch = self.batch(audio, sigma, sigma_next, noise, latent_noise, latent_mask)
-        total = audio.new_zeros(())
+        batch = self.batch(*inputs)
+        total = batch.audio.new_zeros(())
         figures: dict[str, Tensor] = {}
         for name, objective in self.objectives.items():
             loss, more = objective(batch)

@@ -213,7 +213,7 @@ class Run:
         )
         pairs: list[tuple[Tensor, Tensor]] = []
         noises: tuple[list[Tensor], list[Tensor]] = [], []
-        masks: list[Tensor] = []
+        kept: list[float] = []
         for number in range(first, first + self.micro_batch):
             words = np.random.SeedSequence((recipe.seed, number)).generate_state(4, np.uint64) >> np.uint64(1)
             generator = torch.Generator().manual_seed(int(words[0]))
@@ -221,13 +221,17 @@ class Run:
             for drawn, shape, word in zip(noises, shapes, words[1:3], strict=True):
                 generator = torch.Generator(device).manual_seed(int(word))
                 drawn.append(torch.randn(shape, device=device, generator=generator))
-            dropped, kept = torch.rand(2, generator=torch.Generator().manual_seed(int(words[3]))).tolist()
-            channel = torch.arange(model.latent_dim, device=device)[:, None] / model.latent_dim
-            masks.append((channel <= (kept if dropped < recipe.latent_dropout else 1)).float())
+            chance, share = torch.rand(2, generator=torch.Generator().manual_seed(int(words[3]))).tolist()
+            kept.append(share if chance < recipe.latent_dropout else 1.0)
         sigma, sigma_next = (torch.cat(levels) for levels in zip(*pairs, strict=True))
         noise, of_latents = map(torch.stack, noises)
-        latent_noise = recipe.latent_noise * of_latents if recipe.latent_noise else None
-        return sigma, sigma_next, noise, latent_noise, torch.stack(masks) if recipe.latent_dropout else None
+        channels = torch.arange(model.latent_dim, device=device) / model.latent_dim
+        latent_mask = (channels <= torch.tensor(kept, device=device)[:, None]).float()[..., None]
+        return (
+            *(sigma, sigma_next, noise),
+            recipe.latent_noise * of_latents if recipe.latent_noise else None,
+            latent_mask if recipe.latent_dropout else None,
+        )
 
     def iterate(self, batches: Iterator[Tensor], totals: Totals) -> bool:
         """One update of the weights; False if it was skipped for a loss or gradient that is not finite."""

@@ -20,13 +20,11 @@ from torch.optim.adam import adam
 
 from ...config import ModelConfig
 from ...devices import without_autocast
+from ...spectrogram import ALPHA
 from ...stft import stft
 from ..ranges import WEIGHT, WINDOWS, within
 from .batch import Batch, Head, Stage
 from .waveform import compressed
-
-POWER = 0.65
-"""Of amplitudes, as in the model's own spectrograms."""
 
 
 class Discriminator(nn.Module):
@@ -72,7 +70,7 @@ class Discriminators(Head):
         gradients: list[Tensor] = []
         for network, size in zip(self.networks, self.sizes, strict=True):
             found, wanted = (
-                compressed(stft(audio, size, pad=True), POWER).permute(0, 3, 1, 2) for audio in (decoded, original)
+                compressed(stft(audio, size, pad=True), ALPHA).permute(0, 3, 1, 2) for audio in (decoded, original)
             )
             *maps, seen = network(found)
             *others, _ = network(wanted)

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ...spectrogram import ALPHA
 from ...stft import SILENT, stft
 from ..ranges import WEIGHT, WINDOWS, within
 from .batch import Batch, Stage
@@ -31,7 +32,7 @@ class Waveform:
     """Factor on this loss; 0 leaves it out."""
     sizes: tuple[int, ...] = within((512, 2048, 8192), *WINDOWS)
     """Window lengths in samples; crops must be longer than the longest."""
-    power: float = within(0.65, 0.0, 4.0)
+    power: float = within(ALPHA, 0.0, 4.0)
     """Amplitudes are raised to this power, phases kept."""
 
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
