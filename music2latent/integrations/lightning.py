@@ -4,6 +4,7 @@ it generates, decoded. For `lightning` and `pytorch_lightning`, and for TensorBo
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypedDict, Unpack
 
@@ -36,7 +37,7 @@ class Interval(TypedDict, total=False):
     """At the end of every so many epochs."""
 
 
-class LogAudio(Callback):
+class LogAudio(Callback, ABC):
     """Logs what `make`, which a subclass defines, makes of the module in training, as sound and as spectrograms, to
     every logger that takes audio.
 
@@ -55,9 +56,9 @@ class LogAudio(Callback):
         self.interval = {name: whole_number(name, value) for name, value in interval.items()}
         self._last_step = 0  # several batches have the same one where gradients are accumulated
 
+    @abstractmethod
     def make(self, module: Any) -> dict[str, Tensor]:
         """From the module, which is in evaluation mode, to clips `[N, C, n]` under their names. No gradients."""
-        raise NotImplementedError
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         if not any(map(_writer, trainer.loggers)):
