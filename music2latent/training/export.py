@@ -35,7 +35,8 @@ def export_weights(
     license: str | None = None,
     crops: int = 256,
 ) -> Checkpoint:
-    """Write a run's averaged weights as a model file, with latent statistics over its training data.
+    """Write a run's averaged weights as a model file, with latent statistics over its training data, or, where the
+    encoder was frozen, those of the model that it started from.
 
     Args:
         run: the run folder.
@@ -61,18 +62,24 @@ def export_weights(
     weights = {key.removeprefix("module."): weight for key, weight in state["ema"].items() if key != "n_averaged"}
     checkpoint = Checkpoint(config=config.model, state_dict=weights, model_id=target.stem, latent_scale=1.0)
     folders = [index_folder(folder, weight, run) for folder, weight in facts.data]
-    latents = _latents_of(checkpoint.build(), training_crops(folders, config), crops)
-    origin = f" from {facts.origin['model']}" if facts.origin else ""
+    origin = facts.origin
+    if origin and config.recipe.freeze_encoder:  # the latents are its own: data sets of them stay of use
+        scale, mean, std = origin.latent_scale, origin.latent_mean, origin.latent_std
+    else:
+        latents = _latents_of(checkpoint.build(), training_crops(folders, config), crops)
+        scale = float(latents.square().mean().sqrt())
+        mean, std = (tuple(one.tolist()) for one in (latents.mean((0, 2)), latents.std((0, 2))))
+    start = f" from {origin.model}" if origin else ""
     audio = duration(3600 * sum(folder.hours for folder in folders))
     crop = config.recipe.crop_columns // config.model.columns_per_latent  # it has seen no longer chunks
     checkpoint = replace(
         checkpoint,
-        latent_scale=float(latents.square().mean().sqrt()),
-        latent_mean=tuple(latents.mean((0, 2)).tolist()),
-        latent_std=tuple(latents.std((0, 2)).tolist()),
+        latent_scale=scale,
+        latent_mean=mean,
+        latent_std=std,
         chunk_plan=ChunkPlan(crop, min(2, crop // 4)),
-        provenance=f"trained{origin} {state['iteration']} iterations, {state['num_seen']} crops, on {audio} of audio",
-        license=license or facts.origin.get("license") or "not stated",
+        provenance=f"trained{start} {state['iteration']} iterations, {state['num_seen']} crops, on {audio} of audio",
+        license=license or (origin and origin.license) or "not stated",
     )
     write_safetensors(target, checkpoint, dtype=dtype)
     with replacing(target.with_suffix(".md")) as partial:

@@ -13,7 +13,7 @@ import math
 import reprlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from ..checkpoint import Checkpoint
 from ..errors import InputError, check_name
 from ..files import replacing
 from .config import TrainingConfig
 
-RUN_VERSION = 3
+RUN_VERSION = 4
 WEIGHTS = ("model", "heads", "ema")
 STATE = {
     **{"version": int, "config": str, "iteration": int, "num_seen": int, "best": float},
@@ -55,9 +56,38 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def write_run(folder: Path, config: TrainingConfig, data: Sequence[tuple[Path, float]], origin: dict[str, str]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The model that a run started from: its name, its licence, and the units of its latents (`Checkpoint`)."""
+
+    model: str
+    license: str
+    latent_scale: float
+    latent_mean: tuple[float, ...]
+    latent_std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Origin:
+        """What is kept of it."""
+        return cls(
+            model=checkpoint.model_id,
+            license=checkpoint.license,
+            latent_scale=checkpoint.latent_scale,
+            latent_mean=checkpoint.latent_mean,
+            latent_std=checkpoint.latent_std,
+        )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Origin:
+        """Out of JSON."""
+        for name in ("model", "license"):
+            check_name(name, values[name])
+        return cls(**values | {name: tuple(values[name]) for name in ("latent_mean", "latent_std")})
+
+
+def write_run(folder: Path, config: TrainingConfig, data: Sequence[tuple[Path, float]], origin: Origin | None) -> None:
     """What a run is: its configuration, where its data lies, and the model that it started from, if any."""
-    facts: dict[str, Any] = {"version": RUN_VERSION, "origin": origin}
+    facts: dict[str, Any] = {"version": RUN_VERSION, "origin": asdict(origin) if origin else None}
     facts["data"] = [[str(path.resolve()), weight] for path, weight in data]
     with replacing(folder / "run.json") as partial:
         partial.write_text(json.dumps(facts | config.to_dict(), indent=2) + "\n")
@@ -68,8 +98,8 @@ class RunFacts:
     """What `write_run` wrote, but for the configuration, which every checkpoint holds."""
 
     data: tuple[tuple[Path, float], ...]
-    origin: dict[str, str]
-    """`model` and `license` of what the run started from; empty for new weights."""
+    origin: Origin | None
+    """What the run started from; None for new weights."""
 
 
 def read_run(folder: Path) -> RunFacts:
@@ -81,11 +111,9 @@ def read_run(folder: Path) -> RunFacts:
     path = folder / "run.json"
     try:
         facts = json.loads(path.read_bytes())
-        origin = facts.get("origin", {})
-        if facts["version"] != RUN_VERSION or (origin and origin.keys() != {"model", "license"}):
+        if facts["version"] != RUN_VERSION:
             raise ValueError(f"version {facts['version']}")
-        for name, text in origin.items():
-            check_name(name, text)
+        origin = Origin.from_dict(facts["origin"]) if facts["origin"] else None
         data = tuple((Path(place), float(weight)) for place, weight in facts["data"])
         if not data or not all(0 < weight < math.inf for _, weight in data):
             raise ValueError(f"data {data}")

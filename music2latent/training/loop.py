@@ -22,7 +22,7 @@ from ..extras import require
 from ..pretrained import load_checkpoint
 from .config import Recipe, TrainingConfig
 from .data import AudioFolder, cache_audio, index_folder
-from .folder import locked, read_run, write_run
+from .folder import Origin, locked, read_run, write_run
 from .log import Log, Totals, duration
 from .run import Run
 from .validation import Validation
@@ -132,12 +132,12 @@ def train(
                 folders = [cache_audio(folder, config.model.sample_rate, Path(cache)) for folder in folders]
             held = _audio(validation, 1.0, output, log) if validation else None
         run = Run(config, folders, output, accelerator)
-        origin: dict[str, str] = {}
+        origin = None
         if run.resume():
-            origin = before.origin if before else {}
+            origin = before.origin if before else None
         elif start:
             run.start_from(start)
-            origin = {"model": start.model_id, "license": start.license}
+            origin = Origin.of(start)
         if main:
             write_run(output, config, [(Path(folder), weight) for folder, weight in data], origin)
         checks = Validation(held, config) if held else None

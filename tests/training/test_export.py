@@ -62,6 +62,19 @@ def test_a_licence_is_given_or_inherited(data: Path, tmp_path: Path) -> None:
         assert f"Licence: {license}." in (tmp_path / f"{name}.md").read_text()
 
 
+@pytest.mark.parametrize("freeze", [True, False])
+def test_latents_of_a_frozen_encoder_keep_their_units(data: Path, tmp_path: Path, freeze: bool) -> None:
+    """Or data sets of them would no longer fit the model."""
+    units = {"latent_scale": 0.123, "latent_mean": (0.25,) * SMALL.latent_dim, "latent_std": (0.5,) * SMALL.latent_dim}
+    start = replace(reference_checkpoint("tiny"), config=SMALL, state_dict=small_model().state_dict(), **units)  # type: ignore[arg-type]
+    write_safetensors(tmp_path / "start.safetensors", start)
+    config = replace(CONFIG, recipe=replace(CONFIG.recipe, freeze_encoder=freeze))
+    train_small(data, tmp_path / "run", config, max_minutes=0, init_from=str(tmp_path / "start.safetensors"))
+    train_small(data, tmp_path / "run", config, max_minutes=0)
+    found = export_weights(tmp_path / "run", tmp_path / "out.safetensors", crops=4)
+    assert {name: getattr(found, name) == value for name, value in units.items()} == dict.fromkeys(units, freeze)
+
+
 def test_refused_exports(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train_small(data, run, max_minutes=0)

@@ -14,7 +14,7 @@ import torch
 
 from music2latent import InputError
 from music2latent.training.data import index_folder
-from music2latent.training.folder import RUN_VERSION, RunFacts, locked, read_run, read_state, write_run
+from music2latent.training.folder import RUN_VERSION, Origin, RunFacts, locked, read_run, read_state, write_run
 from music2latent.training.loop import make_accelerator
 from music2latent.training.run import Run
 
@@ -86,13 +86,23 @@ def test_a_broken_checkpoint_is_refused_in_a_line_and_kept(data: Path, tmp_path:
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"", b"{", b"[]", b"null", b"\xff", b"[" * 5000, b"{}", b'{"version": 2}', b'{"version": 3, "data": []}'),
-        *(b'{"version": 3, "data": 1}', b'{"version": 3, "data": [["a"]]}', b'{"version": 3, "data": [["a", "b"]]}'),
-        *(b'{"version": 3, "data": [[1, 2]]}', b'{"version": 3, "data": [], "origin": 1}'),
-        *(b'{"version": 3, "data": [], "origin": {"model": 1}}', b'{"name": "somebody else\'s"}'),
-        *(b'{"version": 3, "data": [["a", -1]]}', b'{"version": 3, "data": [["a", NaN]]}'),
-        b'{"version": 3, "data": [["a", 1]], "origin": {"license": "x"}}',
-        b'{"version": 3, "data": [["a", 1]], "origin": {"model": "\\ud800", "license": "x"}}',
+        *(b"", b"{", b"[]", b"null", b"\xff", b"[" * 5000, b"{}", b'{"version": 2}', b'{"name": "somebody else\'s"}'),
+        b'{"version": 4, "data": [["a", 1]]}',
+        *(
+            b'{"version": 4, "origin": null, "data": %s}' % data
+            for data in (b"[]", b"1", b'[["a"]]', b'[["a", "b"]]', b"[[1, 2]]", b'[["a", -1]]', b'[["a", NaN]]')
+        ),
+        *(
+            b'{"version": 4, "data": [["a", 1]], "origin": {%s, "latent_scale": 1, "latent_std": []}}' % origin
+            for origin in (
+                b'"model": "a", "license": "x"',
+                b'"model": "a", "license": "x", "latent_mean": 1',
+                b'"model": "\\ud800", "license": "x", "latent_mean": []',
+                b'"model": 1, "license": "x", "latent_mean": []',
+                b'"license": "x", "latent_mean": []',
+            )
+        ),
+        b'{"version": 4, "data": [["a", 1]], "origin": 1}',
     ],
 )
 def test_a_foreign_run_json_is_refused_and_kept(data: Path, tmp_path: Path, content: bytes) -> None:
@@ -105,6 +115,6 @@ def test_a_foreign_run_json_is_refused_and_kept(data: Path, tmp_path: Path, cont
 
 
 def test_facts_of_a_run(tmp_path: Path) -> None:
-    origin = {"model": "mini", "license": "MIT"}
+    origin = Origin(model="mini", license="MIT", latent_scale=0.5, latent_mean=(0.1,), latent_std=(0.2,))
     write_run(tmp_path, CONFIG, [(tmp_path / "a", 0.5)], origin)
     assert read_run(tmp_path) == RunFacts(((tmp_path / "a", 0.5),), origin)
