@@ -42,6 +42,8 @@ class Checkpoint:
     """Mean of every latent channel of the tanh output, over training audio; empty if unknown."""
     latent_std: tuple[float, ...] = field(default=(), repr=False)
     """Standard deviation, likewise."""
+    latents_of: tuple[str, ...] = field(default=(), repr=False)
+    """Fingerprints of the models whose latents these are as well: a decoder was trained on, their encoder was not."""
     chunk_plan: ChunkPlan | None = None
     """Chunks that this model works best in; None where long ones suit it.
 
@@ -93,6 +95,8 @@ def _check_facts(checkpoint: Checkpoint) -> None:
         values = getattr(checkpoint, name)
         if len(values) not in (0, dim) or not all(within(value, low, 1.0) for value in values):
             raise InputError(f"{name} = {shown(values)}; accepted: {dim} numbers from {low:g} to 1, or none")
+    for fingerprint in checkpoint.latents_of:
+        check_name("latents_of", fingerprint)
     plan = checkpoint.chunk_plan
     if plan is not None and plan.length > MOST_LATENTS:
         raise InputError(f"a model's own chunks of {plan.length} latents; accepted: up to {MOST_LATENTS}")
@@ -164,6 +168,7 @@ def read_safetensors(path: Path) -> Checkpoint:
             latent_scale=statistics["scale"],
             latent_mean=tuple(statistics["mean"]),
             latent_std=tuple(statistics["std"]),
+            latents_of=tuple(statistics.get("of", ())),
             chunk_plan=None if plan is None else ChunkPlan(*plan),
             provenance=metadata["provenance"],
             license=metadata["license"],
@@ -220,6 +225,7 @@ def write_safetensors(path: str | os.PathLike[str], checkpoint: Checkpoint, *, d
         "scale": checkpoint.latent_scale,
         "mean": list(checkpoint.latent_mean),
         "std": list(checkpoint.latent_std),
+        "of": list(checkpoint.latents_of),
     }
     plan = checkpoint.chunk_plan
     metadata = {

@@ -420,8 +420,8 @@ class EncoderDecoder(CodecModule):
     def _check_origin(self, model_id: str | None, fingerprint: str | None) -> None:
         """Refuse latents that another model made."""
         model_id = model_id and recorded_name(model_id)
-        if model_id in (None, self.model_id) and fingerprint in (None, self.fingerprint):
-            return
+        if self.decodes(fingerprint) if fingerprint else model_id in (None, self.model_id):
+            return  # models are renamed, weights are not
         origin = " ".join(
             filter(None, [repr(model_id) if model_id else "", f"({fingerprint[:12]})" if fingerprint else ""])
         )
@@ -435,8 +435,7 @@ class EncoderDecoder(CodecModule):
             raise InputError(
                 f"decompress takes Latents, not {type(latents).__name__}; Latents.load reads files, decode takes arrays"
             )
-        if latents.fingerprint != self.fingerprint:  # models are renamed, weights are not
-            self._check_origin(latents.model_id, latents.fingerprint)
+        self._check_origin(latents.model_id, latents.fingerprint)
         found = (latents.shape[1], latents.frame_size, latents.edge)
         expected = (self.latent_dim, self.frame_size, self.config.edge)
         if found != expected or latents.coding_rate not in (self.sample_rate, *CODING_RATES):

@@ -97,6 +97,13 @@ class CodecModule(nn.Module):
             self._version = version
         return self._fingerprint
 
+    def decodes(self, fingerprint: str) -> bool:
+        """Whether latents of the model with that fingerprint are latents of this one: it is the same, or this one was
+        trained on from it with a frozen encoder (`Checkpoint.latents_of`), and not changed since it was loaded."""
+        if fingerprint == self.fingerprint:
+            return True
+        return fingerprint in self.checkpoint.latents_of and self._is_as_loaded()
+
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write `model.safetensors`, `config.json` and a model card; `from_pretrained(folder)` reads them.
 
@@ -130,7 +137,7 @@ class CodecModule(nn.Module):
             return self.checkpoint
         if self.dtype != torch.float32:
             raise InputError(f"weights rounded to {self.dtype} are not saved; to train, load them with dtype='float32'")
-        return dataclasses.replace(self.checkpoint, state_dict=self.gen.state_dict())
+        return dataclasses.replace(self.checkpoint, state_dict=self.gen.state_dict(), latents_of=())
 
     def _graph(self, grad: bool) -> AbstractContextManager[Any]:
         """With gradients, or without; refuses to train weights that 16 bits would round after every step."""

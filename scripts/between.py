@@ -27,15 +27,18 @@ def main(
     one, two = load_checkpoint(model), load_checkpoint(other)
     if one.config != two.config:
         raise typer.BadParameter(f"{model} and {other} are networks of different shapes")
-    if any(
+    if one.latent_scale != two.latent_scale or any(
         not weight.equal(two.state_dict[name]) for name, weight in one.state_dict.items() if name.startswith("encoder.")
     ):
-        raise typer.BadParameter(f"{model} and {other} have different encoders, and so different latents")
+        raise typer.BadParameter(f"{model} and {other} have different encoders or scales, and so different latents")
     weights = {
         name: torch.lerp(weight.float(), two.state_dict[name].float(), share) for name, weight in one.state_dict.items()
     }
+    latents_of = tuple(dict.fromkeys((one.fingerprint(), two.fingerprint(), *one.latents_of, *two.latents_of)))
     provenance = f"{two.provenance}; of its weights {share:.0%}, of those of {one.model_id} {1 - share:.0%}"
-    write_safetensors(new, dataclasses.replace(two, state_dict=weights, provenance=provenance), dtype="float16")
+    write_safetensors(
+        new, dataclasses.replace(two, state_dict=weights, latents_of=latents_of, provenance=provenance), dtype="float16"
+    )
 
 
 if __name__ == "__main__":

@@ -20,9 +20,8 @@ from .helpers import disk_with, least_checkpoint, reference_checkpoint, tiny_wei
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    saved = replace(
-        reference_checkpoint("tiny"), provenance="p", license="l", chunk_plan=ChunkPlan(8, 2), latent_mean=(0.5,) * 64
-    )
+    facts: dict[str, Any] = {"chunk_plan": ChunkPlan(8, 2), "latent_mean": (0.5,) * 64, "latents_of": ("a", "b")}
+    saved = replace(reference_checkpoint("tiny"), provenance="p", license="l", **facts)
     write_safetensors(tmp_path / "a.safetensors", saved)
     read = read_checkpoint(tmp_path / "a.safetensors")
     for field in (
@@ -31,6 +30,7 @@ def test_round_trip(tmp_path: Path) -> None:
         "latent_scale",
         "latent_mean",
         "latent_std",
+        "latents_of",
         "chunk_plan",
         "provenance",
         "license",
@@ -94,6 +94,7 @@ SCALES: list[Any] = [0, -1, math.nan, math.inf, 10**400, "1", True, None, []]
         *({"latent_scale": bad} for bad in SCALES),
         *({"latent_mean": bad} for bad in ((0.0,), (math.nan,) * 64, ("a",) * 64, (2.0,) * 64)),
         {"latent_std": (-1.0,) * 64},
+        {"latents_of": (1,)},
         {"chunk_plan": ChunkPlan(5000, 0)},
     ],
 )

@@ -14,7 +14,7 @@ from music2latent import EncoderDecoder, InputError, Latents, chunks
 from music2latent.audio import open_audio, read_whole, write_audio
 from music2latent.stft import log_spectral_distance
 
-from .helpers import CLIP, relative_error, sound
+from .helpers import CLIP, reference_checkpoint, relative_error, sound, tiny_weights
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000, 192000])
@@ -172,6 +172,28 @@ def test_another_model_is_refused_by_name(tiny: EncoderDecoder, mini: EncoderDec
     latents = tiny.compress(sound(1, 9000), 44100)
     with pytest.raises(InputError, match=r"of model 'tiny' \(\w{12}\) cannot be decoded by 'mini-v7' \(8ccdbdbbfe3c\)"):
         mini.decompress(latents)
+
+
+def test_latents_of_the_model_that_this_was_trained_on_from(tiny: EncoderDecoder, tmp_path: Path) -> None:
+    weights = tiny_weights()
+    weights["conv_out.weight"] = weights["conv_out.weight"] + 0.01
+    trained = replace(reference_checkpoint("tiny"), state_dict=weights, model_id="trained")
+    codec = EncoderDecoder(model=replace(trained, latents_of=(tiny.fingerprint,)), device="cpu", dtype="float32")
+    latents = tiny.compress(sound(1, 9000), 44100)
+    assert not np.array_equal(codec.decompress(latents), tiny.decompress(latents))
+    assert torch.equal(
+        codec.decode(latents.values, seed=0),
+        codec.decode(latents.values, seed=0, model_id="tiny", fingerprint=latents.fingerprint),
+    )
+    for other, values in ((tiny, codec.compress(sound(1, 9000), 44100)), (EncoderDecoder(model=trained), latents)):
+        with pytest.raises(InputError, match="cannot be decoded by"):
+            other.decompress(values)
+    with torch.no_grad():
+        codec.gen.encoder.conv_inp.weight.add_(0.01)  # whoever changes it has other latents
+    codec.save_pretrained(tmp_path / "changed")
+    for changed in (codec, EncoderDecoder.from_pretrained(tmp_path / "changed")):
+        with pytest.raises(InputError, match="cannot be decoded by"):
+            changed.decompress(latents)
 
 
 def test_records_that_contradict_themselves(tiny: EncoderDecoder) -> None:

@@ -119,7 +119,7 @@ class Example:
         origin = self.origin
         if origin.features:
             raise InputError(f"{self.key}: the encoder's features, which cannot be decoded; encode without --features")
-        if codec.fingerprint != origin.fingerprint:
+        if not codec.decodes(origin.fingerprint):
             raise InputError(
                 f"{self.key}: latents of the model {origin.model_id!r} ({origin.fingerprint[:12]}) cannot be decoded "
                 f"by {codec.model_id!r} ({codec.fingerprint[:12]}); load the model that encoded them"

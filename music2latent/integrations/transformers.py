@@ -62,6 +62,7 @@ class Music2LatentConfig(PretrainedConfig):
         latent_scale: float = 1.0,
         latent_mean: Iterable[float] = (),
         latent_std: Iterable[float] = (),
+        latents_of: Iterable[str] = (),
         chunk_plan: Mapping[str, int] | None = None,
         provenance: str = "",
         license: str = "",
@@ -70,6 +71,7 @@ class Music2LatentConfig(PretrainedConfig):
         model = ModelConfig.from_dict({name: settings.pop(name) for name in MODEL_FIELDS if name in settings})
         self.model_id, self.provenance, self.license = model_id, provenance, license
         self.latent_scale, self.latent_mean, self.latent_std = latent_scale, list(latent_mean), list(latent_std)
+        self.latents_of = list(latents_of)
         self.chunk_plan = dict(chunk_plan) if chunk_plan else None
         super().__init__(**model.to_dict(), **settings)
 
@@ -87,7 +89,7 @@ class Music2LatentConfig(PretrainedConfig):
             InputError: weights that do not fit.
         """
         facts = {name: getattr(self, name) for name in FACTS}
-        facts["latent_mean"], facts["latent_std"] = tuple(self.latent_mean), tuple(self.latent_std)
+        facts |= {name: tuple(facts[name]) for name in ("latent_mean", "latent_std", "latents_of")}
         return Checkpoint(config=self.model, state_dict=weights, **facts | {"chunk_plan": self.plan})
 
     @property

@@ -59,7 +59,7 @@ class Recipe:
     """`default`, the framework's, or `variance_preserving` (std = 1 / sqrt(fan-in)), for high learning rates."""
 
     freeze_encoder: bool = False
-    """Train upsampler and denoiser alone; latents, and their units, stay those of the model that the run started from."""
+    """Train upsampler and denoiser alone: latents stay those of the model that the run started from."""
     latent_noise: float = within(0.0, 0.0, 10.0)
     """Standard deviation of noise on the latents, which are in (-1, 1), before they are decoded."""
     latent_dropout: float = within(0.0, 0.0, 1.0)

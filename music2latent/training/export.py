@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from .. import spectrogram
 from ..autoencoder import Autoencoder
@@ -21,7 +20,7 @@ from ..files import replacing
 from ..model_card import model_card
 from .config import TrainingConfig
 from .data import Crops, index_folder
-from .folder import config_of, read_run, read_state
+from .folder import Origin, config_of, read_run, read_state
 from .log import duration
 from .run import training_crops
 
@@ -36,7 +35,7 @@ def export_weights(
     crops: int = 256,
 ) -> Checkpoint:
     """Write a run's averaged weights as a model file, with latent statistics over its training data, or, where the
-    encoder was frozen, those of the model that it started from.
+    encoder was frozen, those of the model that it started from, whose latents these are.
 
     Args:
         run: the run folder.
@@ -63,21 +62,15 @@ def export_weights(
     checkpoint = Checkpoint(config=config.model, state_dict=weights, model_id=target.stem, latent_scale=1.0)
     folders = [index_folder(folder, weight, run) for folder, weight in facts.data]
     origin = facts.origin
-    if origin and config.recipe.freeze_encoder:  # the latents are its own: data sets of them stay of use
-        scale, mean, std = origin.latent_scale, origin.latent_mean, origin.latent_std
-    else:
-        latents = _latents_of(checkpoint.build(), training_crops(folders, config), crops)
-        scale = float(latents.square().mean().sqrt())
-        mean, std = (tuple(one.tolist()) for one in (latents.mean((0, 2)), latents.std((0, 2))))
     start = f" from {origin.model}" if origin else ""
     audio = duration(3600 * sum(folder.hours for folder in folders))
-    crop = config.recipe.crop_columns // config.model.columns_per_latent  # it has seen no longer chunks
+    if origin and config.recipe.freeze_encoder:
+        latents = _kept(origin)
+    else:
+        latents = _measured(checkpoint.build(), training_crops(folders, config), crops)
     checkpoint = replace(
         checkpoint,
-        latent_scale=scale,
-        latent_mean=mean,
-        latent_std=std,
-        chunk_plan=ChunkPlan(crop, min(2, crop // 4)),
+        **latents,
         provenance=f"trained{start} {state['iteration']} iterations, {state['num_seen']} crops, on {audio} of audio",
         license=license or (origin and origin.license) or "not stated",
     )
@@ -101,7 +94,21 @@ def _notes(checkpoint: Checkpoint, config: TrainingConfig, state: dict[str, Any]
     return f"Latent scale {checkpoint.latent_scale:.4f}; {validated}.\n\n```toml\n{recipe}\n```"
 
 
+def _kept(origin: Origin) -> dict[str, Any]:
+    """What a checkpoint says of its latents, where they are those of the model that the run started from: chunks too,
+    as what an encoder makes of a moment depends on what it sees around it."""
+    same = ("latent_scale", "latent_mean", "latent_std", "chunk_plan")
+    return {name: getattr(origin, name) for name in same} | {"latents_of": (origin.fingerprint, *origin.latents_of)}
+
+
 @torch.no_grad()
-def _latents_of(model: Autoencoder, crops: Crops, count: int) -> Tensor:
+def _measured(model: Autoencoder, crops: Crops, count: int) -> dict[str, Any]:
+    """The same of a new encoder, over so many crops; it works best in chunks of that length, having seen no longer."""
     segments = [spectrogram.segment(crops[index][None], model.config.hop_length) for index in range(count)]
-    return torch.cat([model.encode(one) for one in segments])
+    latents = torch.cat([model.encode(one) for one in segments])
+    return {
+        "latent_scale": float(latents.square().mean().sqrt()),
+        "latent_mean": tuple(latents.mean((0, 2)).tolist()),
+        "latent_std": tuple(latents.std((0, 2)).tolist()),
+        "chunk_plan": ChunkPlan(latents.shape[-1], min(2, latents.shape[-1] // 4)),
+    }

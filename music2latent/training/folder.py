@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from ..checkpoint import Checkpoint
+from ..chunks import ChunkPlan
 from ..errors import InputError, check_name
 from ..files import replacing
 from .config import TrainingConfig
@@ -58,13 +59,16 @@ def locked(folder: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """The model that a run started from: its name, its licence, and the units of its latents (`Checkpoint`)."""
+    """The model that a run started from: its name and licence, and what its latents are, as in `Checkpoint`."""
 
     model: str
     license: str
+    fingerprint: str
+    latents_of: tuple[str, ...]
     latent_scale: float
     latent_mean: tuple[float, ...]
     latent_std: tuple[float, ...]
+    chunk_plan: ChunkPlan | None
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Origin:
@@ -72,9 +76,12 @@ class Origin:
         return cls(
             model=checkpoint.model_id,
             license=checkpoint.license,
+            fingerprint=checkpoint.fingerprint(),
+            latents_of=checkpoint.latents_of,
             latent_scale=checkpoint.latent_scale,
             latent_mean=checkpoint.latent_mean,
             latent_std=checkpoint.latent_std,
+            chunk_plan=checkpoint.chunk_plan,
         )
 
     @classmethod
@@ -82,7 +89,9 @@ class Origin:
         """Out of JSON."""
         for name in ("model", "license"):
             check_name(name, values[name])
-        return cls(**values | {name: tuple(values[name]) for name in ("latent_mean", "latent_std")})
+        lists = {name: tuple(values[name]) for name in ("latents_of", "latent_mean", "latent_std")}
+        plan = ChunkPlan(**values["chunk_plan"]) if values["chunk_plan"] else None
+        return cls(**values | lists | {"chunk_plan": plan})
 
 
 def write_run(folder: Path, config: TrainingConfig, data: Sequence[tuple[Path, float]], origin: Origin | None) -> None:

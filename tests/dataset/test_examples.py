@@ -251,6 +251,9 @@ def test_audio_lies_where_it_was(format: str, mini: EncoderDecoder, tmp_path: Pa
 def test_another_model_and_features_are_refused(build: Build, tiny: EncoderDecoder, least: EncoderDecoder) -> None:
     with pytest.raises(InputError, match="deep/0: latents of the model 'least' .* cannot be decoded by 'tiny'"):
         LatentDataset(build())[0].decode(tiny)
+    follower = EncoderDecoder(model=replace(least.checkpoint, latent_scale=0.5, latents_of=(least.fingerprint,)))
+    assert follower.fingerprint != least.fingerprint
+    assert LatentDataset(build())[0].decode(follower).any()
     example = LatentDataset(build(features=True), length=5)[0]
     assert example.latents.shape == (2, least.feature_dim, 5)
     with pytest.raises(InputError, match="deep/0: the encoder's features, which cannot be decoded"):

@@ -31,7 +31,12 @@ AUDIO = torch.from_numpy(sound(4, 12000)).view(2, 2, 12000)
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
     """Every fact set."""
-    facts: dict[str, Any] = {"chunk_plan": ChunkPlan(3, 1), "provenance": "made up", "license": "MIT"}
+    facts: dict[str, Any] = {
+        "chunk_plan": ChunkPlan(3, 1),
+        "provenance": "made up",
+        "license": "MIT",
+        "latents_of": ("a",),
+    }
     mean, std = (0.5,) * 64, (0.25,) * 64
     return dataclasses.replace(reference_checkpoint("tiny"), latent_mean=mean, latent_std=std, **facts)
 

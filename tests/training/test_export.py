@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from music2latent import InputError, load_model
+from music2latent import EncoderDecoder, InputError, load_model
 from music2latent.checkpoint import write_safetensors
+from music2latent.chunks import ChunkPlan
 from music2latent.pretrained import read_checkpoint
 from music2latent.spectrogram import segment
 from music2latent.training.config import load_config
@@ -18,7 +20,7 @@ from music2latent.training.data import Crops, index_folder
 from music2latent.training.export import export_weights
 from music2latent.training.folder import read_state
 
-from ..helpers import Result, check_refused, reference_checkpoint
+from ..helpers import Result, check_refused, reference_checkpoint, sound
 from .small import CONFIG, SMALL, small_model, train_small
 
 
@@ -63,16 +65,24 @@ def test_a_licence_is_given_or_inherited(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("freeze", [True, False])
-def test_latents_of_a_frozen_encoder_keep_their_units(data: Path, tmp_path: Path, freeze: bool) -> None:
+def test_latents_of_a_frozen_encoder_stay_what_they_are(data: Path, tmp_path: Path, freeze: bool) -> None:
     """Or data sets of them would no longer fit the model."""
-    units = {"latent_scale": 0.123, "latent_mean": (0.25,) * SMALL.latent_dim, "latent_std": (0.5,) * SMALL.latent_dim}
-    start = replace(reference_checkpoint("tiny"), config=SMALL, state_dict=small_model().state_dict(), **units)  # type: ignore[arg-type]
+    dim = SMALL.latent_dim
+    units: dict[str, Any] = {"latent_scale": 0.123, "latent_mean": (0.25,) * dim, "latent_std": (0.5,) * dim}
+    units["chunk_plan"] = ChunkPlan(30, 3)
+    facts = units | {"config": SMALL, "state_dict": small_model().state_dict(), "latents_of": ("a",)}
+    start = replace(reference_checkpoint("tiny"), **facts)
     write_safetensors(tmp_path / "start.safetensors", start)
     config = replace(CONFIG, recipe=replace(CONFIG.recipe, freeze_encoder=freeze))
     train_small(data, tmp_path / "run", config, max_minutes=0, init_from=str(tmp_path / "start.safetensors"))
     train_small(data, tmp_path / "run", config, max_minutes=0)
     found = export_weights(tmp_path / "run", tmp_path / "out.safetensors", crops=4)
     assert {name: getattr(found, name) == value for name, value in units.items()} == dict.fromkeys(units, freeze)
+    assert found.latents_of == ((start.fingerprint(), "a") if freeze else ())
+    one, two = (
+        EncoderDecoder(model=model, dtype="float32").compress(sound(1, 9000), 44100) for model in (start, found)
+    )
+    assert torch.equal(one.values, two.values) == freeze
 
 
 def test_refused_exports(data: Path, tmp_path: Path) -> None:

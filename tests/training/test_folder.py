@@ -13,11 +13,13 @@ import pytest
 import torch
 
 from music2latent import InputError
+from music2latent.chunks import ChunkPlan
 from music2latent.training.data import index_folder
 from music2latent.training.folder import RUN_VERSION, Origin, RunFacts, locked, read_run, read_state, write_run
 from music2latent.training.loop import make_accelerator
 from music2latent.training.run import Run
 
+from ..helpers import reference_checkpoint
 from .small import CONFIG, RECIPE, train_small
 
 
@@ -93,7 +95,8 @@ def test_a_broken_checkpoint_is_refused_in_a_line_and_kept(data: Path, tmp_path:
             for data in (b"[]", b"1", b'[["a"]]', b'[["a", "b"]]', b"[[1, 2]]", b'[["a", -1]]', b'[["a", NaN]]')
         ),
         *(
-            b'{"version": 4, "data": [["a", 1]], "origin": {%s, "latent_scale": 1, "latent_std": []}}' % origin
+            b'{"version": 4, "data": [["a", 1]], "origin": {%s, "fingerprint": "f", "latents_of": [], '
+            b'"latent_scale": 1, "latent_std": [], "chunk_plan": null}}' % origin
             for origin in (
                 b'"model": "a", "license": "x"',
                 b'"model": "a", "license": "x", "latent_mean": 1',
@@ -115,6 +118,6 @@ def test_a_foreign_run_json_is_refused_and_kept(data: Path, tmp_path: Path, cont
 
 
 def test_facts_of_a_run(tmp_path: Path) -> None:
-    origin = Origin(model="mini", license="MIT", latent_scale=0.5, latent_mean=(0.1,), latent_std=(0.2,))
+    origin = Origin.of(replace(reference_checkpoint("tiny"), chunk_plan=ChunkPlan(8, 2), latents_of=("a",)))
     write_run(tmp_path, CONFIG, [(tmp_path / "a", 0.5)], origin)
     assert read_run(tmp_path) == RunFacts(((tmp_path / "a", 0.5),), origin)
