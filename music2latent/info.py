@@ -57,6 +57,7 @@ def facts_of(name: str | None = None) -> dict[str, Any]:
         "sample_rate": config.sample_rate,
         "latent_scale": checkpoint.latent_scale,
         "fingerprint": checkpoint.fingerprint(),
+        **({"latents_of": list(checkpoint.latents_of)} if checkpoint.latents_of else {}),
         "license": checkpoint.license,
         "provenance": checkpoint.provenance,
         "config": json.dumps(config.to_dict()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from .helpers import CLIP, audio_file, reference_checkpoint
 def test_facts_of_audio_latents_and_a_model(tmp_path: Path, tiny: EncoderDecoder) -> None:
     song = audio_file(tmp_path / "a.flac", 2, 24000, 48000)
     encode_file(tiny, song, tmp_path / "a.m2l")
-    write_safetensors(tmp_path / "tiny.safetensors", reference_checkpoint("tiny"))
+    write_safetensors(tmp_path / "tiny.safetensors", replace(reference_checkpoint("tiny"), latents_of=("a", "b")))
     audio, latents, model = (facts_of(str(tmp_path / name)) for name in ("a.flac", "a.m2l", "tiny.safetensors"))
     assert (audio["format"], audio["sample_rate"], audio["channels"], audio["seconds"]) == (
         "FLAC PCM_16",
@@ -28,6 +29,8 @@ def test_facts_of_audio_latents_and_a_model(tmp_path: Path, tiny: EncoderDecoder
     assert (latents["shape"], latents["model_id"], latents["seconds"]) == ([2, 64, 6], "tiny", 0.5)
     assert model["num_parameters"] == tiny.num_parameters
     assert model["fingerprint"] == latents["fingerprint"] == tiny.fingerprint
+    assert model["latents_of"] == ["a", "b"]
+    assert "latents_of" not in facts_of("mini")
     assert (model["frame_size"], model["frame_rate"]) == (4096, 10.767)
 
 
