@@ -65,7 +65,8 @@ class CodecModule(nn.Module):
         """Number of weights."""
         self.model_id = self.checkpoint.model_id
         """The model's name, as latents record it."""
-        self._fingerprint, self._version = self.checkpoint.fingerprint(), self._weights_version()
+        self._loaded_fingerprint = self._fingerprint = self.checkpoint.fingerprint()
+        self._version = self._weights_version()
         self.eval()
         self._prepare_process()
         logger.info("%s (%s), %s", self, self.fingerprint[:12], checkpoint.provenance)
@@ -100,9 +101,8 @@ class CodecModule(nn.Module):
     def decodes(self, fingerprint: str) -> bool:
         """Whether latents of the model with that fingerprint are latents of this one: it is the same, or this one was
         trained on from it with a frozen encoder (`Checkpoint.latents_of`), and not changed since it was loaded."""
-        if fingerprint == self.fingerprint:
-            return True
-        return fingerprint in self.checkpoint.latents_of and self._is_as_loaded()
+        own = self.fingerprint
+        return fingerprint == own or (own == self._loaded_fingerprint and fingerprint in self.checkpoint.latents_of)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write `model.safetensors`, `config.json` and a model card; `from_pretrained(folder)` reads them.
