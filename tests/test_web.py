@@ -20,6 +20,7 @@ import soundfile
 
 from music2latent import EncoderDecoder
 from music2latent.chunks import ChunkPlan
+from music2latent.export.facts import facts_of
 from music2latent.export.model import export_model
 from music2latent.latents import Latents
 from music2latent.noise import keyed_noise
@@ -106,6 +107,23 @@ def test_edits() -> None:
         assert slow.shape[1] == math.ceil((longer + 1536) / 4096)
         assert np.all(np.diff(slow[0]) >= 0)
         np.testing.assert_allclose(np.diff(slow[0])[2:-2], 1 / stretch, rtol=1e-4)
+
+
+def test_latents_of_a_model_with_the_same_encoder_are_read(mini: EncoderDecoder, tmp_path: Path) -> None:
+    path = tmp_path / "clip.m2l"
+    mini.compress(np.zeros((1, 9000), np.float32), 44100).save(path)
+    facts = facts_of(replace(mini.checkpoint, latent_scale=1.0, latents_of=("0" * 64, mini.fingerprint)), "float32")
+    config = {"rate": 44100, "frame": mini.config.frame_size, "edge": mini.config.edge, "dim": mini.config.latent_dim}
+    code = (
+        "import { readFileSync } from 'node:fs'; import { read } from './src/m2l.js';"
+        f"const codec = {{...{json.dumps(config)}, facts: %s, latentsFor: (n) => Math.ceil((n + 1536) / 4096)}};"
+        f"const file = readFileSync({json.dumps(str(path))});"
+        "const buffer = file.buffer.slice(file.byteOffset, file.byteOffset + file.length);"
+        "let said; try { said = read(buffer, codec).numSamples; } catch (error) { said = error.message; }"
+        "console.log(JSON.stringify(said));"
+    )
+    assert node(code % json.dumps(facts)) == 9000
+    assert "of another model" in node(code % json.dumps(facts | {"latents_of": "0" * 64}))
 
 
 def test_the_lock_file_names_no_registry() -> None:

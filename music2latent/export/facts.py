@@ -11,7 +11,7 @@ FORMAT = "music2latent.export 1"
 
 
 def facts_of(checkpoint: Checkpoint, weights: str) -> Facts:
-    """Facts by name. Chunks are given as length and overlap, in latents."""
+    """Facts by name. Chunks are length and overlap, in latents; of several models the names, with spaces between."""
     config, own = checkpoint.config, checkpoint.chunk_plan
     encoding, decoding = (
         own or plan_for(config.frame_size, config.sample_rate, overlap)
@@ -21,6 +21,7 @@ def facts_of(checkpoint: Checkpoint, weights: str) -> Facts:
         "format": FORMAT,
         "model_id": checkpoint.model_id,
         "fingerprint": checkpoint.fingerprint(),
+        "latents_of": " ".join(checkpoint.latents_of),
         "license": checkpoint.license,
         "weights": weights,
         "sample_rate": config.sample_rate,

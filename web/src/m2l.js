@@ -26,14 +26,15 @@ export function write({ latents, numSamples }, codec) {
   return file;
 }
 
-/** Latents and the number of samples of a file, which must be of the codec's model. */
+/** Latents and the number of samples of a file, of the codec's model or of one whose latents it decodes as well. */
 export function read(buffer, codec) {
   const { facts, tensor, data } = parse(buffer);
   if (facts.format !== FORMAT) throw new Refusal("This is a safetensors file, but not of latents.", "Open an .m2l file.");
   if (facts.version !== 1) {
     throw new Refusal(`This .m2l file has format version ${facts.version}; this page reads version 1.`, "Open it with a newer release.");
   }
-  if (facts.fingerprint !== codec.facts.fingerprint) {
+  const { fingerprint, latents_of: others = "" } = codec.facts;
+  if (![fingerprint, ...others.split(" ")].includes(facts.fingerprint)) {
     throw new Refusal(
       `These latents are of another model (${facts.model_id}); this page has ${codec.facts.model_id}.`,
       "Decode them with the model that encoded them: music2latent decode FILE.",
