@@ -139,6 +139,8 @@ class ModelConfig:
     tones: bool = False
     """The encoder has the spectrogram a second time, with phases that count from the beginning of the signal, and the
     denoiser begins with steady tones, whose levels the upsampler tells (`nn.tones`). The official model has neither."""
+    tone_features: bool = False
+    """The encoder's features end with the levels of such tones, measured in windows of two latents."""
 
     def __post_init__(self) -> None:
         where = "model configuration"
@@ -181,8 +183,8 @@ class ModelConfig:
             self.bins % divisor == 0,
         )
         yield (
-            f"tones = True with {self.columns_per_latent} columns per latent; it needs {TONE_PERIOD}",
-            not self.tones or self.columns_per_latent == TONE_PERIOD,
+            f"tones or tone_features = True with {self.columns_per_latent} columns per latent; needed: {TONE_PERIOD}",
+            not (self.tones or self.tone_features) or self.columns_per_latent == TONE_PERIOD,
         )
         lowest = max(self.sigma_min, self.sigma_floor)
         yield f"sigma_max = {self.sigma_max} is not above sigma_min and sigma_floor, {lowest}", self.sigma_max > lowest
@@ -190,7 +192,7 @@ class ModelConfig:
 
     def _rough_size(self) -> int:
         """Weights in the kernels of the larger convolutions, which are most of a model."""
-        size = 2 * self.feature_dim * self.bottleneck_base_channels
+        size = (self.deepest_dim + self.feature_dim) * self.bottleneck_base_channels
         size += 2 * self.num_bottleneck_layers * 6 * self.bottleneck_base_channels**2
         for width, layers, encoder_layers in zip(
             self.channels, self.layers_list, self.layers_list_encoder, strict=True
@@ -222,9 +224,14 @@ class ModelConfig:
         return bins
 
     @property
-    def feature_dim(self) -> int:
-        """Channels of the encoder's features: width times bins at the deepest level."""
+    def deepest_dim(self) -> int:
+        """Values of the deepest maps for each latent: width times bins."""
         return self.channels[-1] * self.bottom_bins
+
+    @property
+    def feature_dim(self) -> int:
+        """Channels of the encoder's features: the deepest maps, and the levels of tones where they are measured."""
+        return self.deepest_dim + self.n_fft * self.tone_features
 
     @property
     def columns_per_latent(self) -> int:

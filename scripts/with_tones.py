@@ -1,4 +1,4 @@
-"""A model without tones -> the same with them: python scripts/with_tones.py MODEL NEW.safetensors
+"""A model -> the same that also measures and draws tones: python scripts/with_tones.py MODEL NEW.safetensors
 
 It encodes and decodes as before, the new weights are zero; gains of tones begin with --gain once their levels are told.
 """
@@ -21,23 +21,24 @@ SILENT = -16.0
 
 
 def main(
-    model: Annotated[str, typer.Argument(help="A model without tones.")],
+    model: Annotated[str, typer.Argument(help="A model without tones, or one that does not measure them.")],
     new: Annotated[Path, typer.Argument(help="Where the new one goes.")],
     gain: Annotated[float, typer.Option(help="What the denoiser begins to multiply tones with.")] = 0.7,
 ) -> None:
     """Write it."""
     checkpoint = load_checkpoint(model)
-    if checkpoint.config.tones:
+    config = dataclasses.replace(checkpoint.config, tones=True, tone_features=True)
+    if checkpoint.config == config:
         raise typer.BadParameter(f"{model} has tones already")
-    config = dataclasses.replace(checkpoint.config, tones=True)
     weights = {}
     for name, shape in parameter_shapes(config).items():
         weights[name] = torch.zeros(shape)
         if name in checkpoint.state_dict:
             old = checkpoint.state_dict[name]
             weights[name][tuple(map(slice, old.shape))] = old.float()
-    weights["decoder.tones.levels.bias"].fill_(SILENT)
-    weights["conv_out.bias"][2] = gain
+    if not checkpoint.config.tones:
+        weights["decoder.tones.levels.bias"].fill_(SILENT)
+        weights["conv_out.bias"][2] = gain
     write_safetensors(new, dataclasses.replace(checkpoint, config=config, state_dict=weights))
 
 

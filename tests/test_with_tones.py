@@ -27,6 +27,7 @@ def test_it_encodes_and_decodes_as_before(tmp_path: Path) -> None:
     with_tones.main(str(tmp_path / "before.safetensors"), tmp_path / "after.safetensors")
     before, after = (load_model(str(tmp_path / f"{name}.safetensors")) for name in ("before", "after"))
     assert after.config.tones
+    assert after.config.tone_features
     with pytest.raises(typer.BadParameter, match=r"after\.safetensors has tones already"):
         with_tones.main(str(tmp_path / "after.safetensors"), tmp_path / "again.safetensors")
     assert not before.config.tones

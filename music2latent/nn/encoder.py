@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..config import ModelConfig
 from .layers import Down, GroupNorm, ResBlock
-from .tones import steady
+from .tones import measure, steady
 
 
 class FrequencyGain(nn.Module):
@@ -29,6 +29,7 @@ class Encoder(nn.Module):
         widths, bottleneck = config.channels, config.bottleneck_base_channels
         self.gain = FrequencyGain(config.bins)
         self.steady = steady if config.tones else None
+        self.measure = measure if config.tone_features else None
         self.conv_inp = nn.Conv2d(4 if config.tones else 2, widths[0], 3, padding=1)
         self.prenorm_1d_to_2d = GroupNorm(widths[-1])
         self.bottleneck_layers = nn.Sequential(
@@ -50,11 +51,11 @@ class Encoder(nn.Module):
         self.down_layers = nn.Sequential(*layers)
 
     def features(self, spectrogram: Tensor) -> Tensor:
-        """The flattened deepest map, `[B, feature_dim, L]`, with index channel * bins + bin."""
+        """`[B, feature_dim, L]`: the flattened deepest map, index channel * bins + bin, and levels of tones, if any."""
         x = torch.cat([spectrogram, self.steady(spectrogram)], 1) if self.steady else spectrogram
         x = self.gain(self.conv_inp(x))  # [B, base, F, T]
-        x = self.prenorm_1d_to_2d(self.down_layers(x))  # [B, C, bottom_bins, L]
-        return x.flatten(1, 2)
+        x = self.prenorm_1d_to_2d(self.down_layers(x)).flatten(1, 2)
+        return torch.cat([x, self.measure(spectrogram).to(x.dtype)], 1) if self.measure else x
 
     def bottleneck(self, features: Tensor) -> Tensor:
         """What `features` returned -> latents."""

@@ -18,7 +18,7 @@ class Upsampler(nn.Module):
         widths, bottleneck = config.channels, config.bottleneck_base_channels
         self.bottom = (config.bottom_bins, widths[-1])
         self.conv_inp = nn.Conv1d(config.latent_dim, bottleneck, 1)
-        self.conv_out_bottleneck = nn.Conv1d(bottleneck, config.feature_dim, 1)
+        self.conv_out_bottleneck = nn.Conv1d(bottleneck, config.deepest_dim, 1)
         # The official checkpoint holds a projection of the noise embedding for these blocks; nothing uses it.
         self.bottleneck_layers = nn.Sequential(
             *(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from music2latent.nn import tones
-from music2latent.nn.tones import Tones, draw, steady
+from music2latent.nn.tones import MIDDLE, UNHEARD, Tones, draw, measure, steady
 from music2latent.spectrogram import expand, inverse, spectrogram
 
 from ..training.small import SMALL
@@ -59,6 +59,38 @@ def test_a_tone_in_the_middle_of_a_bin_stands_still() -> None:
     torch.testing.assert_close(turned, turned[:, :1].expand_as(turned), rtol=0, atol=1e-5)
     assert (x[0, :, 17].diff(dim=1).abs().amax(0) > 0.1).all()  # as the spectrogram has it, it goes round
     torch.testing.assert_close(steady(x).square().sum(1), x.square().sum(1))
+
+
+@pytest.mark.parametrize("number", [1, 10, 11, 80, 81, 2 * BINS - 6])
+def test_measured_is_the_level_of_what_sounds(number: int) -> None:
+    levels = measure(spectrogram(tone(number, 32), HOP))[0] + MIDDLE
+    assert levels.shape == (2 * BINS, 4)
+    assert levels[number].tolist() == pytest.approx([-2.0] * 4, abs=0.02)
+    elsewhere = [other for other in range(2 * BINS) if abs(other - number) > 2]
+    assert levels[elsewhere].max() < -4
+
+
+def test_measured_is_what_was_drawn() -> None:
+    amplitudes = torch.zeros(2, 2 * BINS, 5)
+    amplitudes[:, 16::16] = 10 ** -(1 + torch.rand(2, 2 * BINS // 16 - 1, 1))
+    found = 10 ** ((measure(draw(amplitudes, 2 * BINS)) + MIDDLE) / 2)
+    torch.testing.assert_close(found[:, 16::16], amplitudes[:, 16::16], rtol=0.02, atol=0)
+
+
+def test_levels_are_of_two_latents_and_do_not_depend_on_what_lies_further_off() -> None:
+    x = spectrogram(torch.randn(1, HOP * 48 + 3 * HOP), HOP)
+    whole, later = measure(x), measure(x[..., 16:])
+    torch.testing.assert_close(later[..., 1:], whole[..., 3:])
+    changed = x.clone()
+    changed[..., 12:] = 0  # from half a latent after the first one on
+    torch.testing.assert_close(measure(changed)[..., 0], whole[..., 0])
+    assert (measure(changed)[..., 1] - whole[..., 1]).abs().mean() > 0.1
+
+
+def test_silence_is_measured() -> None:
+    torch.testing.assert_close(
+        measure(torch.zeros(1, 2, BINS, 16)), torch.full((1, 2 * BINS, 2), UNHEARD - MIDDLE), rtol=0, atol=1e-5
+    )
 
 
 def test_levels_are_linear_in_the_latents_and_no_louder_than_they_may_be() -> None:

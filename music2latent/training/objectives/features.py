@@ -52,7 +52,7 @@ class Features:
         config = batch.model.config
         with torch.no_grad():
             fine, coarse = place_levels(batch.audio, config)
-        maps = batch.features.unflatten(1, (config.channels[-1], config.bottom_bins))
+        maps = batch.features[:, : config.deepest_dim].unflatten(1, (-1, config.bottom_bins))
         read, columns = batch.heads["features"](maps, torch.cat([fine, coarse], 1)).split(
             [fine.shape[1], coarse.shape[1]], 1
         )
