@@ -45,8 +45,8 @@ SPREAD = 0.35
 """Standard deviation of latents: where tanh is nearly linear, yet uses its range."""
 STEADY = 20.0
 """What normalisation is made nearly constant with; relative to the latents' standard deviation."""
-PARTS = {"bands": 1.0, "fine": 10.0, "columns": 1.0, "tones": 0.3, "fine tones": 3.0, "teacher": 4.0}
-"""Weights of the mean squares of what is told; that of the teacher is relative to the latents' variance."""
+PARTS = {"bands": 1.0, "fine": 10.0, "columns": 1.0, "tones": 0.3, "fine tones": 3.0}
+"""Weights of the mean squares of what is told, beside the teacher's latents."""
 
 
 def targets(audio: Tensor, old: Tensor, config: ModelConfig) -> dict[str, Tensor]:
@@ -143,6 +143,7 @@ def main(
     adapted: Annotated[Path, typer.Argument(help="Where the new model goes.")],
     data: Annotated[list[str], typer.Option(help="Training folders, FOLDER or FOLDER=WEIGHT.")],
     teacher: Annotated[str, typer.Option(help="Whose decoder.")] = "mini",
+    keep: Annotated[float, typer.Option(help="Weight of the teacher's latents, relative to their variance.")] = 4.0,
     count: Annotated[int, typer.Option(help="Crops; one in eight is held out.")] = 5000,
 ) -> None:
     """Write the model, and print what its latents tell of the crops that are held out."""
@@ -161,10 +162,10 @@ def main(
             features.append(net.encoder.features(x).transpose(1, 2).flatten(0, 1).half())
             parts.append(targets(batch.float(), old_net.encoder(x), config))
     known = torch.cat(features).float()
-    wanted = {name: torch.cat([part[name] for part in parts]) for name in PARTS}
+    wanted = {name: torch.cat([part[name] for part in parts]) for name in (*PARTS, "teacher")}
     kept = len(known) * 7 // 8
-    scales = {name: math.sqrt(weight / wanted[name].shape[1]) for name, weight in PARTS.items()}
-    scales["teacher"] /= float(wanted["teacher"].std())
+    weighted = PARTS | {"teacher": keep / float(wanted["teacher"].var())}
+    scales = {name: math.sqrt(weight / wanted[name].shape[1]) for name, weight in weighted.items()}
     outputs = torch.cat([scales[name] * rows[:kept] for name, rows in wanted.items()], 1)
     weights, bias = components(known[:kept], outputs, config.latent_dim)
     put_in(net.encoder, weights, bias)

@@ -64,7 +64,10 @@ def main(
     net = load_model(model)
     x = spectrogram.spectrogram(audio, config.hop_length)
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    made = {model: spectrogram.inverse(net.decode(net.encoder(x), lambda step: noise))}
+    latents = net.encoder(x)
+    made = {model: spectrogram.inverse(net.decode(latents, lambda step: noise))}
+    if net.decoder.tones:
+        made[f"{model}, its tones alone"] = spectrogram.inverse(net.decoder.tones(latents))
     made |= put_together(audio, config)
     chosen = [METRICS[name] for name in SHOWN]
     print(f"| known | {' | '.join(metric.heading for metric in chosen)} |\n|---|{'---:|' * len(chosen)}")
