@@ -74,7 +74,10 @@ class Checkpoint:
 
 def fingerprint(config: ModelConfig, weights: Mapping[str, Tensor], latent_scale: float) -> str:
     """SHA-256 over all that decoding depends on, every weight as float32, so that a converted file keeps its own."""
-    digest = hashlib.sha256(json.dumps([config.to_dict(), latent_scale], sort_keys=True).encode())
+    values = config.to_dict()
+    if not config.tone_features:  # a later key, without which stored latents are still to be known
+        del values["tone_features"]
+    digest = hashlib.sha256(json.dumps([values, latent_scale], sort_keys=True).encode())
     for key in sorted(weights):
         digest.update(key.encode())
         digest.update(weights[key].detach().to("cpu", torch.float32).contiguous().numpy().data)

@@ -43,6 +43,10 @@ def test_round_trip(tmp_path: Path) -> None:
     assert size["half.safetensors"] < 0.55 * size["a.safetensors"]
 
 
+def test_fingerprints_stay_what_stored_latents_name() -> None:
+    assert reference_checkpoint("tiny").fingerprint().startswith("d1b7c88b7421648d3828c409d2b94a6f")
+
+
 def test_fingerprint_depends_on_what_decodes_alone() -> None:
     one = reference_checkpoint("tiny")
     assert replace(one, model_id="other", license="x").fingerprint() == one.fingerprint()
