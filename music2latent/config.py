@@ -283,6 +283,7 @@ PRESETS: dict[str, ModelConfig] = {
         heads=2,
         sigma_floor=20.0,
         tones=True,
+        tone_features=True,
     ),
     "tiny": ModelConfig(
         base_channels=8,

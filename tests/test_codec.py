@@ -18,9 +18,9 @@ from .helpers import gradient, reference_checkpoint, reference_codec, relative_e
 def test_facts(mini: EncoderDecoder) -> None:
     assert (mini.sample_rate, mini.latent_dim, mini.frame_size) == (44100, 64, 4096)
     assert mini.frame_rate == pytest.approx(10.77, abs=0.005)
-    assert mini.num_parameters == 8972227
-    assert mini.model_id == "mini-v7"
-    assert mini.latent_scale == pytest.approx(0.3040, abs=1e-4)
+    assert mini.num_parameters == 9496515
+    assert mini.model_id == "mini-v8"
+    assert mini.latent_scale == pytest.approx(0.3073, abs=1e-4)
     assert reference_codec("official").latent_scale == 0.06
     assert mini.device == torch.device("cpu")
 

@@ -94,7 +94,7 @@ def test_an_alias_wins_over_a_file_of_its_name(tmp_path: Path, monkeypatch: pyte
     write_safetensors("tiny.safetensors", reference_checkpoint("tiny"))
     for name in ("mini", "official"):
         shutil.copy("tiny.safetensors", name)
-    assert load_checkpoint("mini").model_id == "mini-v7"
+    assert load_checkpoint("mini").model_id == "mini-v8"
     with pytest.raises(Unreachable, match="'SonyCSLParis/music2latent' is not in the local cache"):
         load_checkpoint("official", local_files_only=True, cache_dir=tmp_path)
     for path in ("./mini", "./official", Path("mini"), Path("official")):

@@ -23,7 +23,7 @@ def test_info(tmp_path: Path, model: str) -> None:
     assert (audio["sample_rate"], audio["channels"], audio["num_samples"]) == (44100, 2, 9000)
     assert (latents["shape"], latents["model_id"]) == ([2, 64, 3], "tiny")
     assert latents["fingerprint"] == tiny["fingerprint"]
-    assert (mini["num_parameters"], mini["frame_rate"]) == (8972227, 10.767)
+    assert (mini["num_parameters"], mini["frame_rate"]) == (9496515, 10.767)
     plain = Result("info", song, "missing.wav")
     assert "sample_rate    44100" in plain.out
     assert "missing.wav: no such file" in plain.err
