@@ -40,7 +40,7 @@ def test_finds_what_is_easy_and_writes_the_table(tones: Path, tmp_path: Path) ->
     assert done.code == 0, done.err
     rows = json.loads((tmp_path / "out" / "probe.json").read_text())
     assert [row["representation"] for row in rows] == ["latents", "features", "log-mel"]
-    assert [row["numbers"] for row in rows] == [128, 8192, 128]
+    assert [row["numbers"] for row in rows] == [128, 12288, 128]
     for row in rows:
         assert (row["files"], row["classes"], row["folds"], row["guessing"]) == (16, 2, 4, 0.5)
         assert row["accuracy"] == 1
